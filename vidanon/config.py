@@ -1,0 +1,114 @@
+"""Every setting of a run, its default and its bounds. Defaults live here and nowhere else.
+
+A config file (YAML, ``--config``) holds the same names; the command line wins over it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vidanon.errors import UsageError
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Settings):
+    """What an input may cost before a byte of it is decoded."""
+
+    max_pixels: int = Field(8192 * 8192, gt=0, description="pixels of one frame")
+    max_seconds: float = Field(7 * 24 * 3600.0, gt=0, description="declared duration")
+    max_streams: int = Field(64, gt=0)
+
+
+class DetectSettings(Settings):
+    detector: Literal["all", "mtcnn", "yunet"] = "all"
+    min_face: int = Field(16, ge=8, le=512, description="smallest face looked for, px on its longer side in the view")
+    thresh: float | None = Field(None, gt=0, lt=1, description="final score below which a detection is dropped; None: each detector's own")
+    max_side: int = Field(1920, ge=160, description="a larger view is tiled, not only scaled down")
+    every: int | None = Field(None, ge=1, le=60, description="full detection every k frames; None: from the frame rate")
+
+
+class TrackSettings(Settings):
+    birth: float = Field(0.85, gt=0, le=1, description="one hit of this score starts a track")
+    birth_pair: float = Field(0.6, gt=0, le=1, description="or two hits of this score within birth_window frames")
+    birth_window: int = Field(5, ge=1)
+    high: float = Field(0.6, gt=0, le=1, description="first association")
+    low: float = Field(0.1, gt=0, le=1, description="second association, live tracks only")
+    coast: int = Field(15, ge=0, description="frames a track is covered after its last hit")
+    coast_growth: float = Field(0.03, ge=0, description="growth of a coasting box per frame")
+    backfill: int = Field(50, ge=0, description="frames a track is carried back at most before its first hit")
+    bridge: int = Field(50, ge=0, description="longest gap, in frames, bridged from both ends")
+
+
+class ProtectSettings(Settings):
+    mode: Literal["mask", "pixelate", "blur"] = "mask"
+    shape: Literal["solid", "ellipse", "hull"] = "ellipse"
+    mask_scale: float = Field(1.3, ge=1.0, le=4.0, description="covered region over the face box, about its centre")
+    cells: int = Field(6, ge=1, le=64, description="pixelate: cells across the face box")
+    blur: float = Field(0.25, gt=0, le=2.0, description="blur: Gaussian sigma as a share of the face box")
+    feather: float = Field(0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box")
+    colour: tuple[int, int, int] = Field((0, 0, 0), description="mask: RGB 0-255")
+
+
+class EncodeSettings(Settings):
+    encoder: str = Field("libx264", description="libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...")
+    quality: float | None = Field(None, ge=0, le=63, description="constant quality (CRF/CQ); None: the encoder's default here")
+    preset: str | None = None
+    segment_seconds: float = Field(10.0, gt=0, le=60)
+    segment_bytes: int = Field(128 * 2**20, gt=0, description="decoded bytes a segment may hold")
+    audio: bool = True
+
+
+class RunConfig(Settings):
+    """One run over one input."""
+
+    detect: DetectSettings = DetectSettings()
+    track: TrackSettings = TrackSettings()
+    protect: ProtectSettings = ProtectSettings()
+    encode: EncodeSettings = EncodeSettings()
+    limits: Limits = Limits()
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(None, ge=1, description="worker threads; None: one per core this process may use")
+    seed: int = Field(0, ge=0)
+    verify: Literal["full", "fast", "off"] = "fast"
+    start_time: float | None = Field(None, ge=0, description="seconds from the first frame; what lies before is not in the output")
+    end_time: float | None = Field(None, gt=0)
+    keep: frozenset[int] = Field(frozenset(), description="track ids left clear")
+    redact: frozenset[int] | None = Field(None, description="only these track ids are protected; None: all")
+    salvage: bool = Field(False, description="go on past damaged input, with a warning")
+
+
+def load_config(path: Path | None, overrides: dict[str, Any]) -> RunConfig:
+    """File, then ``overrides`` ({"detect.min_face": 20}); every error is reported, in one line each.
+
+    Raises UsageError.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UsageError(f"config {path}: {error.strerror}; give a readable YAML file") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"config {path}: not valid YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(data, dict):
+            raise UsageError(f"config {path}: expected a mapping of settings at the top")
+    for name, value in overrides.items():
+        node = data
+        *groups, leaf = name.split(".")
+        for group in groups:
+            node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"config {path}: '{group}' is a group of settings, not a value")
+        node[leaf] = value
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{problems}; see 'vidanon --help' for names and bounds") from error
