@@ -1,0 +1,182 @@
+"""Write protected patches back into the planes of their frame, at the frame's own resolution and depth.
+
+Fails closed: what was not protected, or not wholly, is covered; what has no usable place covers the frame whole.
+A sample with mask 0 keeps its code; one with mask 1 holds nothing of the source. A chroma sample takes the largest
+mask of the luma samples it colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vidanon.config import ProtectSettings
+from vidanon.faces.align import invert, is_box, longer_side, move_box
+from vidanon.faces.cover import codes_of, cover_whole, fill, grown
+from vidanon.types import PROTECTION_KEY, FaceBatch, FloatArray, Frame, PlanRow, Protected, ProtectedFrame
+
+NO_BOX = "no usable box"
+NOT_FINITE = "the protector returned values that are not numbers"
+OPEN = "the mask leaves the middle of the face open"
+MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box on each axis
+FULL = 1 - 1e-3  #: a mask this close to 1 is 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one face of one frame became."""
+
+    frame: int  #: Frame.index
+    track: int
+    box: FloatArray  #: (4,) coded px, the face; NaN where there is none
+    to_frame: FloatArray  #: (2, 3) patch pixel -> coded pixel
+    patch: FloatArray  #: (3, S, S) R'G'B', nominally in [0, 1], or (3, 1, 1) for one flat colour
+    mask: FloatArray  #: (S, S) in [0, 1]
+    reason: str  #: "" or why the face is covered instead
+
+    @property
+    def ok(self) -> bool:
+        return not self.reason
+
+
+def split(batch: FaceBatch, protected: Protected) -> list[Part]:
+    """One part per row of ``batch``, on the CPU. What a protector got wrong becomes a reason to cover.
+
+    Raises ValueError where the answer has not the batch's shape: a bug, which must stop the run.
+    """
+    n, size = len(batch), batch.patches.shape[-1]
+    shapes = tuple(protected.patches.shape), tuple(protected.masks.shape), len(protected.ok), len(protected.reasons)
+    if shapes != ((n, 3, size, size), (n, 1, size, size), n, n):
+        raise ValueError(f"a protector answered {shapes} for {n} patches of {size} px")
+    patches = protected.patches.detach()
+    if patches.stride()[2:] == (0, 0):  # one colour, expanded
+        patches = patches[:, :, :1, :1]
+    masks = protected.masks.detach()[:, 0]
+    # A sum is finite only where every term is: one pass, where isfinite() would write its answer out first.
+    finite = torch.isfinite(patches.flatten(1).sum(1) + masks.flatten(1).sum(1)).cpu().numpy()
+    patches_np: FloatArray = patches.to(torch.float32).cpu().numpy()
+    masks_np: FloatArray = masks.to(torch.float32).clamp(0, 1).cpu().numpy()
+    parts = []
+    for i in range(n):
+        mask = masks_np[i]
+        placed = bool(np.isfinite(batch.to_frame[i]).all())
+        if not placed:
+            reason = NO_BOX
+        elif not protected.ok[i]:
+            reason = protected.reasons[i] or "not protected"
+        elif not finite[i]:
+            reason = NOT_FINITE
+        elif not _covers_middle(mask, batch.boxes[i]):
+            reason = OPEN
+        else:
+            reason = ""
+        box = move_box(batch.to_frame[i], batch.boxes[i]) if placed else np.full(4, np.nan, np.float32)
+        parts.append(Part(batch.frames[i], batch.tracks[i], box, batch.to_frame[i], patches_np[i], mask, reason))
+    return parts
+
+
+def _covers_middle(mask: FloatArray, box: FloatArray) -> bool:
+    x0, y0, x1, y1 = (int(v) for v in grown(box, MIDDLE))
+    middle = mask[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1]
+    return middle.size > 0 and float(middle.min()) >= FULL
+
+
+def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], settings: ProtectSettings) -> ProtectedFrame:
+    """``frame`` with every part in its place, and a solid fill over ``covered`` rows and over parts that are not ok.
+
+    A frame with neither keeps its planes, uncopied. Small faces are painted first and solid fills last: where faces
+    overlap, the one with the stronger effect in pixels wins, and a solid fill is never painted over. A damaged frame,
+    and one with a row that is no box, is covered whole. Raises ValueError for a part of another frame.
+    """
+    faces = sorted(parts, key=lambda part: longer_side(part.box))
+    if any(part.frame != frame.index for part in faces) or any(row.frame != frame.index for row in covered):
+        raise ValueError(f"frame {frame.index} was given faces of another frame")
+    solid = [row.box for row in covered] + [part.box for part in faces if not part.ok]
+    if frame.damaged or not all(is_box(box) for box in solid):
+        return cover_whole(frame)
+    if not faces and not solid:
+        return ProtectedFrame(frame, PROTECTION_KEY)
+    planes = tuple(np.array(plane) for plane in frame.planes)
+    for part in faces:
+        if part.ok:
+            _paint(planes, frame, part)
+    for box in solid:
+        fill(planes, frame, grown(box, settings.mask_scale), settings.colour)
+    return ProtectedFrame(replace(frame, planes=planes), PROTECTION_KEY)
+
+
+def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part) -> None:
+    """Write one part into ``planes`` through its mask."""
+    region = _region(frame, part)
+    if region is None:
+        return
+    x0, y0, x1, y1 = region
+    fmt = frame.format
+    to_patch = invert(part.to_frame)
+    alpha = _warp(part.mask, to_patch, region, (1, 1), cv2.BORDER_CONSTANT)
+    np.putmask(alpha, alpha > FULL, 1)
+    codes = codes_of(part.patch, frame)
+    alphas: dict[tuple[int, int], FloatArray] = {}
+    for index, plane in enumerate(planes):
+        step = (1, 1) if index == 0 or fmt.rgb else (1 << fmt.chroma_shift_x, 1 << fmt.chroma_shift_y)
+        if step not in alphas:
+            alphas[step] = _largest(alpha, step)
+        weight = alphas[step]
+        target = plane[y0 // step[1] : y1 // step[1], x0 // step[0] : x1 // step[0]]
+        weight = weight[: target.shape[0], : target.shape[1]]  # the region's last block may reach over an odd edge
+        if codes.shape[1:] == (1, 1):
+            painted = weight * codes[index, 0, 0]
+        else:
+            warped = _warp(codes[index], to_patch, region, step, cv2.BORDER_REPLICATE)
+            painted = warped[: target.shape[0], : target.shape[1]] * weight
+        painted += (1 - weight) * target  # exactly the source at 0, exactly the patch at 1
+        target[...] = np.rint(painted, out=painted)
+
+
+def _largest(alpha: FloatArray, step: tuple[int, int]) -> FloatArray:
+    """The largest value of each block of ``step`` = (x, y) pixels, 1 or 2 on each axis."""
+    if step[1] == 2:
+        alpha = np.maximum(alpha[0::2], alpha[1::2])
+    if step[0] == 2:
+        alpha = np.maximum(alpha[:, 0::2], alpha[:, 1::2])
+    return alpha
+
+
+def _region(frame: Frame, part: Part) -> tuple[int, int, int, int] | None:
+    """The coded pixels the mask may reach, on whole chroma blocks (so maybe one past an odd edge); None if outside."""
+    rows, columns = np.flatnonzero(part.mask.max(1)), np.flatnonzero(part.mask.max(0))
+    if not rows.size:
+        return None
+    # A mask pixel is felt up to one patch pixel from its centre.
+    inside = np.array([columns[0] - 1, rows[0] - 1, columns[-1] + 2, rows[-1] + 2], np.float32)
+    reach = move_box(part.to_frame, inside)
+    block_x, block_y = 1 << frame.format.chroma_shift_x, 1 << frame.format.chroma_shift_y
+    x0, y0 = max(0, int(np.floor(reach[0]))), max(0, int(np.floor(reach[1])))
+    x1, y1 = min(frame.width, int(np.ceil(reach[2]))), min(frame.height, int(np.ceil(reach[3])))
+    if x0 >= x1 or y0 >= y1:
+        return None
+    return x0 // block_x * block_x, y0 // block_y * block_y, -(-x1 // block_x) * block_x, -(-y1 // block_y) * block_y
+
+
+def _warp(
+    picture: FloatArray,
+    to_patch: FloatArray,
+    region: tuple[int, int, int, int],
+    step: tuple[int, int],
+    border: int,
+) -> FloatArray:
+    """(S, S) ``picture`` at the centres of the samples of ``region``, one per ``step`` = (x, y) coded pixels."""
+    x0, y0, x1, y1 = region
+    linear = to_patch[:, :2].astype(np.float64)
+    matrix = np.empty((2, 3))
+    matrix[:, :2] = linear * step
+    matrix[:, 2] = to_patch[:, 2] + linear @ (x0 + step[0] / 2, y0 + step[1] / 2) - 0.5
+    size = ((x1 - x0) // step[0], (y1 - y0) // step[1])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=border), np.float32)
