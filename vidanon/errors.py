@@ -10,6 +10,7 @@
     ├── DamagedInputError        6   frames are missing or corrupt; ``--salvage`` goes on with a warning
     ├── LeakError                7   the leak gate withheld the output
     ├── ModelError               8   a model file is missing, altered or not tensors only
+    │   └── ModelUnavailable     8   it cannot be had now (offline); a run that can do without it goes on and says so
     ├── StreamError              9   network or live source
     ├── BatchError              10   some files of a batch failed
     └── AuditError              11   an audit's threshold was missed
@@ -61,6 +62,10 @@ class LeakError(VidanonError):
 
 class ModelError(VidanonError):
     exit_code = 8
+
+
+class ModelUnavailable(ModelError):
+    pass
 
 
 class StreamError(VidanonError):

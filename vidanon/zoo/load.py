@@ -1,0 +1,33 @@
+"""Tensors from a model file, and nothing but tensors: no code of a file ever runs."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from vidanon.errors import ModelError
+
+
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """Name -> tensor (CPU) of a ``.safetensors`` file, or of a ``.pt``/``.pth`` holding a plain dictionary of tensors.
+
+    Raises ModelError for anything else, first of all a pickle with objects in it.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path}: not a file of tensors only ({reason}); it was not loaded, get the original") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error}); check path and permissions") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+    ):
+        raise ModelError(f"{path}: not a dictionary of tensors; it was not used, get the original")
+    return state
