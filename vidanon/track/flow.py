@@ -1,0 +1,204 @@
+"""Carry a face box from one frame to its neighbour by sparse optical flow.
+
+Median flow (Kalal, Mikolajczyk, Matas 2010): points on the face are followed forward and back again; those that do
+not return are dropped, the median of the others moves the box and the median change of their distances scales it.
+A patch comparison (normalised cross-correlation) tells whether the same thing is still under the box. All of it
+happens on a small crop in which the face has always about the same size, so a step costs the same for any face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidanon.track.base import Box
+from vidanon.types import ByteArray, Frame
+
+MAX_SIDE = 1280  #: longer side of the luma pictures that are kept, px
+_FACE = 40.0  #: px of the face's longer side in the crop
+_ZOOM = 2.0  #: a face is never enlarged by more
+_REACH = 1.1  #: half side of the crop, in longer sides of the face
+_GRID = 7
+_WINDOW = (11, 11)
+_LEVELS = 2
+_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
+_MAX_RETURN = 1.2  #: largest forward-backward error of a point, crop px
+_MIN_POINTS = 8
+_MIN_NCC = 0.5  #: of the patch between neighbouring frames
+_MAX_SCALE = 1.2  #: largest believable change of size between neighbouring frames
+_PATCH = 24
+
+
+@dataclass(frozen=True)
+class Luma:
+    """A small grey picture of a frame, kept for a while after the frame is gone."""
+
+    index: int
+    image: ByteArray  #: (h, w)
+    scale: float  #: its pixels per coded pixel
+    width: int  #: coded px
+    height: int
+    _levels: list[ByteArray] = field(default_factory=list, compare=False, repr=False)
+
+    def level(self, zoom: float) -> tuple[ByteArray, float]:
+        """The picture halved until a further reduction by ``zoom`` does not alias; and its px per coded px."""
+        wanted = 0
+        while zoom < 0.6 and min(self.image.shape) >> (wanted + 1) >= 8:
+            wanted, zoom = wanted + 1, zoom * 2
+        while len(self._levels) < wanted:
+            below = self._levels[-1] if self._levels else self.image
+            self._levels.append(_halved(below))
+        return (self._levels[wanted - 1] if wanted else self.image), self.scale / (1 << wanted)
+
+
+def luma_of(frame: Frame) -> Luma:
+    """Plane 0 of a frame as 8 bits, its longer side at most MAX_SIDE. Always a copy."""
+    plane = frame.planes[0]
+    height, width = plane.shape
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    if scale < 1.0:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    if plane.dtype != np.uint8:
+        plane = plane >> (frame.format.depth - 8)
+    return Luma(frame.index, np.array(plane, np.uint8, order="C"), scale, width, height)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A box carried to the neighbouring frame."""
+
+    box: Box
+    ncc: float  #: -1..1, likeness of what is under the box before and after
+
+
+def carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) -> Step | None:
+    """Carry ``box`` (coded px) from ``before`` to ``after``; ``shift`` (2,) is where it is expected to have moved.
+
+    None: the flow does not hold (too few points come back, another thing is there, the face left the picture).
+    """
+    shift = np.asarray(shift, np.float64)
+    return _carry(before, after, box, shift) or (_carry(before, after, box, shift * 0) if shift.any() else None)
+
+
+def _carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) -> Step | None:
+    side = float(max(box[2] - box[0], box[3] - box[1]))
+    zoom = min(_FACE / max(side * before.scale, 1e-6), _ZOOM)
+    centre = (box[:2] + box[2:]) / 2
+    a, ka = _crop(before, centre, side, zoom)
+    b, kb = _crop(after, centre + shift, side, zoom)
+    points = _points(before, centre, box, ka, a.shape[0])
+    if len(points) < _MIN_POINTS:
+        return None
+    there, ok_there, _ = cv2.calcOpticalFlowPyrLK(a, b, points, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(b, a, there, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP)
+    error = np.linalg.norm(back - points, axis=1)
+    kept = (ok_there[:, 0] == 1) & (ok_back[:, 0] == 1) & (error <= _MAX_RETURN)
+    if kept.sum() < max(_MIN_POINTS, 0.3 * len(points)):
+        return None
+    kept &= error <= np.median(error[kept])
+    p, q = points[kept], there[kept]
+    scale = _scale(p, q) * ka / kb
+    if not 1 / _MAX_SCALE <= scale <= _MAX_SCALE:
+        return None
+    # Points may cover the face unevenly: the shift that counts is that of the face's centre.
+    origin = a.shape[0] / 2
+    moved = np.median((q - origin) / kb - scale * (p - origin) / ka, axis=0)
+    new_centre = centre + shift + moved
+    half = (box[2:] - box[:2]) / 2 * scale
+    new = np.concatenate([new_centre - half, new_centre + half])
+    likeness = ncc(patch(before, box), patch(after, new))
+    return Step(new, likeness) if likeness >= _MIN_NCC else None
+
+
+def patch(luma: Luma, box: Box) -> npt.NDArray[np.float32]:
+    """The inner 80 % of the box as (24, 24) float32."""
+    centre, size = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * 0.8
+    image, scale = luma.level(_PATCH / max(float(size.max()) * luma.scale, 1e-6))
+    k = _PATCH / (size * scale)
+    c = centre * scale - 0.5
+    matrix = np.array([[k[0], 0, _PATCH / 2 - 0.5 - k[0] * c[0]], [0, k[1], _PATCH / 2 - 0.5 - k[1] * c[1]]])
+    return cv2.warpAffine(
+        image, matrix, (_PATCH, _PATCH), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.float32)
+
+
+def ncc(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Normalised cross-correlation; two flat patches are alike, a flat and a textured one are not."""
+    a, b = a - a.mean(), b - b.mean()
+    na, nb = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    flat = _PATCH * 1.0  # about one grey level of standard deviation
+    if na < flat or nb < flat:
+        return 1.0 if na < flat and nb < flat else 0.0
+    return float((a * b).sum() / (na * nb))
+
+
+def _crop(luma: Luma, centre: npt.NDArray[np.float64], side: float, zoom: float) -> tuple[ByteArray, float]:
+    """A square about ``centre``, and its px per coded px."""
+    image, scale = luma.level(zoom)
+    k = zoom * luma.scale / scale  # crop px per px of the level
+    half = int(np.ceil(_REACH * side * zoom * luma.scale))
+    c = centre * scale - 0.5
+    matrix = np.array([[k, 0, half - 0.5 - k * c[0]], [0, k, half - 0.5 - k * c[1]]])
+    crop = cv2.warpAffine(
+        image, matrix, (2 * half, 2 * half), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return crop, zoom * luma.scale
+
+
+def _points(luma: Luma, centre: npt.NDArray[np.float64], box: Box, k: float, size: int) -> npt.NDArray[np.float32]:
+    """A grid over the inner 80 % of the box, the corners left out, in crop px; only what lies in the picture."""
+    line = np.linspace(-1, 1, _GRID)
+    grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    grid = grid[(grid**2).sum(1) <= 1.3]
+    offset = grid * (box[2:] - box[:2]) * 0.4
+    at = centre + offset
+    inside = ((at > 1) & (at < np.array([luma.width - 1, luma.height - 1]))).all(1)
+    return np.asarray(offset[inside] * k + size / 2 - 0.5, np.float32)
+
+
+def _scale(p: npt.NDArray[np.float32], q: npt.NDArray[np.float32]) -> float:
+    i, j = np.triu_indices(len(p), 1)
+    before, after = np.linalg.norm(p[i] - p[j], axis=1), np.linalg.norm(q[i] - q[j], axis=1)
+    return float(np.median(after / np.maximum(before, 1e-6)))
+
+
+def _halved(image: ByteArray) -> ByteArray:
+    height, width = image.shape
+    return np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+Get = Callable[[int], Luma | None]
+
+
+def follow(
+    get: Get, start: int, stop: int, box: Box, velocity: npt.NDArray[np.float64], *, min_anchor: float
+) -> list[Step]:
+    """Carry a box from frame ``start`` towards ``stop`` (before or after it), as far as the flow holds.
+
+    ``velocity`` (2,) px per frame in the order of time; ``min_anchor``: least likeness to the patch at ``start``.
+    Returns the steps for the frames next to ``start`` onwards: fewer than asked for where the check failed or
+    ``get`` had no picture.
+    """
+    direction = 1 if stop > start else -1
+    here = get(start)
+    if here is None:
+        return []
+    anchor = patch(here, box)
+    shift = np.asarray(velocity, np.float64) * direction
+    out: list[Step] = []
+    for index in range(start + direction, stop + direction, direction):
+        there = get(index)
+        if there is None or (there.width, there.height) != (here.width, here.height):
+            break
+        step = carry(here, there, box, shift)
+        if step is None or ncc(anchor, patch(there, step.box)) < min_anchor:
+            break
+        shift = 0.5 * shift + 0.5 * ((step.box[:2] + step.box[2:]) - (box[:2] + box[2:])) / 2
+        out.append(step)
+        here, box = there, step.box
+    return out

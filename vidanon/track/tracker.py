@@ -1,0 +1,332 @@
+"""Detections of every k-th frame in, covered boxes of every frame out.
+
+One step per *look*: a frame in which the whole picture was searched, with the small grey pictures of the frames since
+the look before. Every live track is carried through them by optical flow; then detections and tracks are matched;
+what lies between two hits is filled from both ends; a new track is carried back, a lost one carried on. Nothing here
+depends on time or threads: the same steps give the same rows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vidanon.config import TrackSettings
+from vidanon.track import kalman
+from vidanon.track.assign import two_stage
+from vidanon.track.base import Box, Boxes, iou, to_boxes, to_state, union
+from vidanon.track.flow import Luma, Step, follow
+from vidanon.track.path import Hit, Node, between, beyond, carried_back
+from vidanon.track.smooth import smoothed
+from vidanon.types import Detection, PlanRow
+
+_NOISE = kalman.Noise()
+_CHUNK, _OVERLAP = 1200, 200  #: nodes smoothed at once, and kept beside them, so that a long track costs no more
+_FLOW_TRUST = 4.0  #: a step of the flow against a detector's box, in variance
+_MIN_ANCHOR = 0.25  #: least likeness to the last hit's patch, for the flow to go on
+_SAME = 0.6  #: overlap of two tracks on one face
+_WEAK_IOU = 0.3
+
+
+@dataclass
+class Track:
+    """A live track. ``ahead`` is the flow since the last hit; it stops for good where it failed."""
+
+    id: int
+    last: Hit
+    first: Hit
+    mean: kalman.Array
+    cov: kalman.Array
+    nodes: list[Node]
+    done: int = 0  #: nodes at the front that were handed out already
+    hits: int = 1
+    confirmed: bool = False
+    flowing: bool = True
+    ahead: list[Step] = field(default_factory=list)
+    shadowed: int = 0  #: looks in a row in which another track had the face
+
+    def box_at(self, frame: int) -> Box:
+        """Where it is expected in the frame reached."""
+        if self.flowing and len(self.ahead) == frame - self.last.frame:
+            return self.ahead[-1].box if self.ahead else self.last.box
+        _, aspect = to_state(self.last.box)
+        return to_boxes(self.mean[:, 0], aspect)
+
+
+class Tracker:
+    """Feed ``step`` with every look in order, ``cut`` at a scene cut, ``finish`` at the end; each hands out rows."""
+
+    def __init__(self, settings: TrackSettings) -> None:
+        self._settings = settings
+        self._tracks: list[Track] = []
+        self._next_id = 1
+        self._lumas: dict[int, Luma] = {}
+        self._looks: deque[tuple[int, list[Hit]]] = deque()  #: hits that went to no track, for carrying back
+        self._scene = 0  #: first frame of the scene
+        self._now = -1  #: frame of the last look
+        self._span = 1  #: frames between the last two looks
+        self._out: list[PlanRow] = []
+        self.count = 0  #: tracks that were handed out
+
+    # -- the three calls -------------------------------------------------------------------------------------------
+
+    def step(self, lumas: Sequence[Luma], detections: Sequence[Detection] | None) -> list[PlanRow]:
+        """``lumas``: the frames since the last look, in order, the look itself last; ``detections`` of the look,
+        in coded px; None: the detector failed there. Returns the rows that are final now.
+        """
+        if self._now < 0 or self._scene > self._now:
+            self._scene = lumas[0].index
+        self._remember(lumas)
+        for track in self._tracks:
+            self._flow(track, lumas[-1].index)
+        self._predict(lumas)
+        self._span = max(len(lumas), 1)
+        self._now = lumas[-1].index
+        if detections is not None:
+            self._match(lumas[-1], detections)
+        self._drop()
+        return self._taken()
+
+    def cut(self, scene: int) -> list[PlanRow]:
+        """Another scene starts at frame ``scene``: every track ends, nothing is carried over."""
+        for track in self._tracks:
+            self._end(track, scene - 1)
+        self._tracks = []
+        self._lumas.clear()
+        self._looks.clear()
+        self._scene = scene
+        return self._taken()
+
+    def finish(self) -> list[PlanRow]:
+        """The stream has ended with the last look."""
+        return self.cut(self._now + 1)
+
+    # -- one look --------------------------------------------------------------------------------------------------
+
+    def _remember(self, lumas: Sequence[Luma]) -> None:
+        self._lumas.update((luma.index, luma) for luma in lumas)
+        s = self._settings
+        oldest = lumas[-1].index - max(s.backfill, s.bridge) - self._window() - 2 * self._span
+        for index in [i for i in self._lumas if i < oldest]:
+            del self._lumas[index]
+        while self._looks and self._looks[0][0] < oldest:
+            self._looks.popleft()
+
+    def _window(self) -> int:
+        """Frames within which the second hit of a new track must come: two looks at least."""
+        return max(self._settings.birth_window, 2 * self._span)
+
+    def _coast(self) -> int:
+        return max(self._settings.coast, 2 * self._span)
+
+    def _flow(self, track: Track, stop: int) -> None:
+        reached = track.last.frame + len(track.ahead)
+        longest = max(self._settings.backfill, self._coast())
+        if not track.flowing or reached >= stop:
+            return
+        if stop - track.last.frame > longest:
+            track.flowing = False
+            return
+        box = track.ahead[-1].box if track.ahead else track.last.box
+        steps = follow(self._lumas.get, reached, stop, box, track.mean[:2, 1], min_anchor=_MIN_ANCHOR)
+        track.ahead += steps
+        track.flowing = len(steps) == stop - reached
+
+    def _predict(self, lumas: Sequence[Luma]) -> None:
+        """Every track's filter through the frames since the last look; the flow's boxes are its measurements."""
+        if not self._tracks:
+            return
+        mean = np.stack([t.mean for t in self._tracks])
+        cov = np.stack([t.cov for t in self._tracks])
+        for luma in lumas:
+            size = np.exp(np.clip(mean[:, 2, 0], 0.0, 12.0))
+            mean, cov = kalman.predict(mean, cov, _NOISE.process(size))
+            z = np.zeros((len(self._tracks), 3))
+            r = np.full_like(z, np.inf)
+            for i, track in enumerate(self._tracks):
+                n = luma.index - track.last.frame
+                if 0 < n <= len(track.ahead):
+                    z[i] = to_state(track.ahead[n - 1].box)[0]
+                    r[i] = _NOISE.measured(np.exp(z[i, 2])) / _FLOW_TRUST
+            mean, cov = kalman.update(mean, cov, z, r)
+        for track, m, p in zip(self._tracks, mean, cov, strict=True):
+            track.mean, track.cov = m, p
+
+    def _match(self, luma: Luma, detections: Sequence[Detection]) -> None:
+        s = self._settings
+        hits = [Hit(luma.index, np.asarray(d.box, np.float64), float(d.score), d.landmarks) for d in detections]
+        hits = [h for h in hits if h.score >= s.low and np.isfinite(h.box).all() and (h.box[2:] > h.box[:2]).all()]
+        boxes = _stack([h.box for h in hits])
+        expected = _stack([t.box_at(luma.index) for t in self._tracks])
+        missed = np.array([0 if t.flowing else luma.index - t.last.frame for t in self._tracks], np.float64)
+        live = np.array([luma.index - t.last.frame <= self._coast() for t in self._tracks], bool)
+        match = two_stage(
+            expected, np.minimum(0.06 * missed, 2.0), boxes, np.array([h.score for h in hits]),
+            high=s.high, low=s.low, live=live,
+        )  # fmt: skip
+        taken = {j for _, j in match.pairs}
+        # A second box on a face that has its track is no second face, but what it adds is covered too.
+        owners = [(i, j) for i, j in match.pairs]
+        for j, hit in enumerate(hits):
+            if j in taken or not owners:
+                continue
+            overlap = iou(hit.box[None], _stack([hits[o].box for _, o in owners]))[0]
+            best = int(overlap.argmax())
+            if overlap[best] >= _SAME:
+                owner = owners[best][1]
+                if hit.score >= s.high:
+                    hits[owner] = Hit(
+                        luma.index, union(hits[owner].box, hit.box), hits[owner].score, hits[owner].landmarks
+                    )
+                taken.add(j)
+        for i, j in match.pairs:
+            self._hit(self._tracks[i], hits[j])
+        self._shadow([self._tracks[i] for i in match.tracks], _stack([hits[j].box for _, j in match.pairs]))
+        born = [hits[j] for j in match.detections if j not in taken]
+        taken.update(j for j in match.detections)
+        self._looks.append((luma.index, [h for j, h in enumerate(hits) if j not in taken]))
+        self._born(sorted(born, key=lambda h: -h.score))
+        self._merge()
+
+    def _hit(self, track: Track, hit: Hit) -> None:
+        track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth)
+        track.nodes.append(hit.node())
+        z = to_state(hit.box)[0]
+        r = _NOISE.measured(np.exp(z[2]))
+        if track.hits == 1:
+            # The second hit is the first that says anything of the velocity.
+            gap = hit.frame - track.last.frame
+            track.mean[:, 1] = (z - to_state(track.last.box)[0]) / gap
+        track.mean, track.cov = kalman.update(track.mean, track.cov, z, r)
+        track.last, track.ahead, track.flowing, track.shadowed = hit, [], True, 0
+        track.hits += 1
+        if not track.confirmed and (hit.score >= self._settings.birth_pair or track.hits >= 3):
+            self._confirm(track)
+        if len(track.nodes) > _CHUNK + 2 * _OVERLAP:
+            self._hand_out(track, len(track.nodes) - _OVERLAP)
+
+    def _born(self, hits: Sequence[Hit]) -> None:
+        kept: list[Hit] = []
+        for hit in hits:
+            same = [i for i, other in enumerate(kept) if iou(hit.box[None], other.box[None])[0, 0] >= _SAME]
+            if same:
+                other = kept[same[0]]
+                kept[same[0]] = Hit(other.frame, union(other.box, hit.box), other.score, other.landmarks)
+            else:
+                kept.append(hit)
+        for hit in kept:
+            z = to_state(hit.box)[0]
+            mean, cov = kalman.start(z, _NOISE.measured(np.exp(z[2])))
+            track = Track(self._next_id, hit, hit, mean, cov, [hit.node()])
+            self._next_id += 1
+            self._tracks.append(track)
+            if hit.score >= self._settings.birth:
+                self._confirm(track)
+
+    def _confirm(self, track: Track) -> None:
+        """Sure enough to look for it in the frames before."""
+        track.confirmed = True
+        track.nodes = [*self._back(track, self._settings.backfill), *track.nodes]
+
+    def _back(self, track: Track, longest: int) -> list[Node]:
+        first = track.first
+        blind = min(self._span + 2, longest)
+        looks = [frame for frame, _ in reversed(self._looks) if frame < first.frame] if longest > self._span else []
+        known = [n for n in track.nodes if n.frame - first.frame <= 2 * self._span]
+        velocity = np.zeros(2)
+        if len(known) > 1:
+            a, b = known[0], known[-1]
+            velocity = ((b.box[:2] + b.box[2:]) - (a.box[:2] + a.box[2:])) / 2 / (b.frame - a.frame)
+        return carried_back(
+            first, looks, self._seen, self._lumas.get,
+            oldest=max(self._scene, first.frame - longest), blind=blind, growth=self._settings.coast_growth,
+            velocity=velocity, picture=self._picture(),
+        )  # fmt: skip
+
+    def _seen(self, look: int, expected: Box) -> Hit | None:
+        """The candidate at an earlier look that lies where it is expected, taken out of the list."""
+        for frame, hits in self._looks:
+            if frame == look and hits:
+                overlap = iou(expected[None], _stack([h.box for h in hits]))[0]
+                best = int(overlap.argmax())
+                return hits.pop(best) if overlap[best] >= _WEAK_IOU else None
+        return None
+
+    def _picture(self) -> tuple[int, int]:
+        luma = next(reversed(self._lumas.values()))
+        return luma.width, luma.height
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    def _shadow(self, unmatched: Sequence[Track], boxes: Boxes) -> None:
+        for track in unmatched:
+            near = len(boxes) and iou(track.box_at(self._now)[None], boxes).max() >= _SAME
+            track.shadowed = track.shadowed + 1 if near else 0
+
+    def _merge(self) -> None:
+        """Two tracks that both follow one face: after three looks the younger ends, the older covers the face."""
+        seen = [t for t in self._tracks if t.last.frame == self._now]
+        for i, older in enumerate(seen):
+            for younger in seen[i + 1 :]:
+                if iou(older.last.box[None], younger.last.box[None])[0, 0] >= _SAME and younger.hits >= 3:
+                    younger.shadowed = 2
+
+    def _drop(self) -> None:
+        kept = []
+        for track in self._tracks:
+            lost = self._now - track.last.frame
+            wait = max(self._settings.bridge, self._coast()) if track.confirmed else self._window()
+            if track.shadowed >= 2 or lost > wait:
+                self._end(track, self._now)
+            else:
+                kept.append(track)
+        self._tracks = kept
+
+    def _end(self, track: Track, stop: int) -> None:
+        """Carry it on after its last hit, to ``stop`` at most, and hand out all of it."""
+        s = self._settings
+        if not track.confirmed:
+            track.nodes = [*self._back(track, self._span), *track.nodes]
+        coast = self._coast() if track.confirmed else self._span
+        longest = max(s.backfill, coast) if track.confirmed else coast
+        track.nodes += beyond(
+            track.last, track.ahead[:longest], self._velocity(track), 1,
+            blind=min(coast, stop - track.last.frame), longest=min(longest, stop - track.last.frame),
+            growth=s.coast_growth, picture=self._picture(),
+        )  # fmt: skip
+        self._hand_out(track, len(track.nodes))
+
+    def _velocity(self, track: Track) -> kalman.Array:
+        """Of the last frames before the last hit, px per frame."""
+        recent = [n for n in track.nodes[-2 * self._span - 2 :] if n.trust > 0]
+        if len(recent) < 2:
+            return np.zeros(2)
+        a, b = recent[0], recent[-1]
+        return np.asarray(((b.box[:2] + b.box[2:]) - (a.box[:2] + a.box[2:])) / 2 / (b.frame - a.frame))
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _hand_out(self, track: Track, stop: int) -> None:
+        """Smooth the track and hand out its nodes up to ``stop``; the last ones stay, for the next piece's sake."""
+        nodes = track.nodes
+        if track.done == 0:
+            self.count += 1
+        boxes = smoothed(_stack([n.box for n in nodes]), np.array([n.trust for n in nodes]), self._span)
+        for node, box in list(zip(nodes, boxes, strict=True))[track.done : stop]:
+            marks = None if node.landmarks is None else np.asarray(node.landmarks, np.float32)
+            self._out.append(
+                PlanRow(node.frame, track.id, box.astype(np.float32), marks, node.state, float(node.confidence))
+            )
+        kept = max(0, stop - _OVERLAP)
+        track.nodes, track.done = nodes[kept:], stop - kept
+
+    def _taken(self) -> list[PlanRow]:
+        out, self._out = self._out, []
+        return out
+
+
+def _stack(boxes: Sequence[Box]) -> Boxes:
+    return np.stack(boxes) if len(boxes) else np.zeros((0, 4))
