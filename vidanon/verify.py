@@ -1,0 +1,151 @@
+"""The leak gate: look at what was really encoded before it may be committed.
+
+Three questions about a segment that has been encoded and decoded again:
+
+1. Are these the frames that went in, each at its own pts?
+2. Is every planned face region what the protector made of it, and no longer what the source showed?
+3. Does a detector find a face where the plan has none?
+
+Question 2 is asked on luma. What the region should be is known (``wanted``), so the codec's own error is the
+only difference allowed. That it is not the source any more is measured as *surviving detail*: the share of
+the source's fine structure (a Gaussian high-pass at 1/24 of the face) that is still there, as the regression
+coefficient of the output's fine structure on the source's. An untouched face has 1, a solid fill 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from vidanon.detect.base import Detector
+from vidanon.media.planes import luma, view
+from vidanon.types import Detection, FloatArray, Frame, PlanRow
+
+MAX_CODEC_ERROR = 0.08  #: mean |decoded - wanted| of luma in [0, 1] over the face box
+MAX_SURVIVING_DETAIL = 0.35  #: see the module's docstring
+MIN_DETAIL = 0.004  #: standard deviation of the source's fine structure below which there is nothing to survive
+MISSED_FACE_SCORE = 0.85  #: as for the birth of a track: one look is enough
+SIZE = "came back from the encoder in another size"
+CHANGED = "came back from the encoder changed"
+SURVIVED = "detail of the face survived"
+VIEW_SIDE = 960  #: longer side of the view the light detector pass looks at
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A face region as the protector left it, kept from before the encoder."""
+
+    row: PlanRow
+    luma: FloatArray  #: (h, w) of the face box clipped to the picture, [0, 1]
+
+
+@dataclass
+class Findings:
+    """What is wrong with a segment; empty when it may be committed."""
+
+    rows: dict[tuple[int, int], str] = field(default_factory=dict)  #: (frame, track) -> reason
+    missed: dict[int, list[Detection]] = field(default_factory=dict)  #: frame -> faces (coded px) outside the plan
+    stream: str = ""  #: frames or pts are wrong: nothing to cover, the segment is unusable
+    worst_detail: float = 0.0
+    faces: int = 0  #: face-frames looked at
+    looked: int = 0  #: frames a detector looked at
+
+    @property
+    def clean(self) -> bool:
+        return not (self.rows or self.missed or self.stream)
+
+
+def verify(
+    source: Sequence[Frame],
+    decoded: Iterable[Frame],
+    wanted: Mapping[int, Sequence[Wanted]],
+    planned: Mapping[int, Sequence[FloatArray]],
+    detector: Detector | None,
+    look_at: frozenset[int],
+) -> Findings:
+    """Compare ``decoded`` with ``source`` frame by frame; stops reading at the first wrong frame.
+
+    ``wanted``: by frame index, the protected rows. ``planned``: by frame index, every box (protected, kept,
+    covered) scaled to what is covered: a detection centred in one of them is known. ``look_at``: indices the
+    detector looks at.
+    """
+    found = Findings()
+    count = 0
+    for out in decoded:
+        if count >= len(source):
+            found.stream = f"{count + 1} frames came back, {len(source)} went in"
+            return found
+        frame = source[count]
+        count += 1
+        if out.pts * out.time_base != frame.pts * frame.time_base:
+            found.stream = f"frame {frame.index} came back at {out.pts}, not {frame.pts}"
+            return found
+        for want in wanted.get(frame.index, ()):
+            reason = _check(frame, out, want, found)
+            if reason:
+                found.rows[(frame.index, want.row.track)] = reason
+        if detector is not None and frame.index in look_at:
+            missed = _missed(out, detector, planned.get(frame.index, ()))
+            found.looked += 1
+            if missed:
+                found.missed[frame.index] = missed
+    if count != len(source):
+        found.stream = f"{count} frames came back, {len(source)} went in"
+    return found
+
+
+def surviving_detail(source: FloatArray, output: FloatArray) -> float:
+    """Share of the source's fine structure still in the output: (h, w) luma each, 0 where the source has none."""
+    sigma = max(0.6, max(source.shape) / 24.0)
+    a = source - cv2.GaussianBlur(source, (0, 0), sigma)
+    if float(a.std()) < MIN_DETAIL:
+        return 0.0
+    b = output - cv2.GaussianBlur(output, (0, 0), sigma)
+    return float((a * b).sum() / (a * a).sum())
+
+
+def _check(frame: Frame, out: Frame, want: Wanted, found: Findings) -> str:
+    box = want.row.box
+    source, output = luma(frame, box), luma(out, box)
+    if source.size == 0:
+        return ""
+    found.faces += 1
+    if output.shape != want.luma.shape:
+        return SIZE
+    error = float(np.abs(output - want.luma).mean())
+    if not error <= MAX_CODEC_ERROR:  # also catches NaN
+        return CHANGED
+    detail = surviving_detail(source, output)
+    found.worst_detail = max(found.worst_detail, detail)
+    if not detail <= MAX_SURVIVING_DETAIL:
+        return SURVIVED
+    return ""
+
+
+def _missed(out: Frame, detector: Detector, known: Sequence[FloatArray]) -> list[Detection]:
+    seen = view(out, VIEW_SIDE)
+    missed = []
+    for found in detector.detect([seen.rgb])[0]:
+        if found.score < MISSED_FACE_SCORE:
+            continue
+        coded = to_coded(found, seen.to_coded)
+        x, y = (coded.box[0] + coded.box[2]) / 2, (coded.box[1] + coded.box[3]) / 2
+        if not any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in known):
+            missed.append(coded)
+    return missed
+
+
+def to_coded(found: Detection, transform: FloatArray) -> Detection:
+    """A detection in view pixels as one in coded pixels; the box stays axis-aligned (views turn by 90 degrees only)."""
+    box = found.box.reshape(2, 2) @ transform[:, :2].T + transform[:, 2]
+    marks = None if found.landmarks is None else found.landmarks @ transform[:, :2].T + transform[:, 2]
+    low, high = box.min(0), box.max(0)
+    return Detection(
+        np.concatenate([low, high]).astype(np.float32),
+        found.score,
+        None if marks is None else marks.astype(np.float32),
+        found.detector,
+    )
