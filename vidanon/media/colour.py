@@ -8,11 +8,12 @@ HDR (PQ, HLG). Networks and obscuring modes expect ordinary gamma-coded RGB, so 
 tone curve *g* and comes back through its inverse. With ``e`` the PQ or HLG signal and ``L(e)`` in cd/m²
 (PQ: ST 2084 EOTF; HLG: inverse OETF and the 1000 cd/m² system gamma 1.2, per channel)::
 
-    x = L(e) / 100           y = x (1 + x / w²) / (1 + x),  w = L(1) / 100          g(e) = y^(1 / 2.4)
+    x = L(e) / 100      y = x (1 + x / w²) / (1 + x),  w = L(1) / 100      g(e) = 0.95 y^(1 / 2.4) + 0.05 e
 
-(the extended Reinhard curve, white point = the peak of the format): diffuse white at 203 cd/m² lands at 0.85,
-skin around 0.65-0.75, the peak at 1. g is strictly increasing, so the inverse is exact; it is odd about 0 and
-linear beyond 1, so that out-of-gamut values survive as well. Primaries are left as they are.
+(the extended Reinhard curve, white point = the peak of the format): diffuse white at 203 cd/m² lands at 0.84,
+skin around 0.65-0.75, the peak at 1. The linear part keeps the slope of g at 0.05 or more, so that the inverse is
+well conditioned; g is odd about 0 and linear beyond 1, so that out-of-gamut values survive as well. Primaries are
+left as they are.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def conversion(fmt: PixelFormat, matrix: int, full_range: bool) -> Conversion:
     """The maps for a layout; ``matrix`` is already resolved (see :func:`resolve_matrix`)."""
     top = (1 << fmt.depth) - 1
     step = 1 << (fmt.depth - 8)
-    y_scale, y_offset = (top, 0) if full_range or fmt.rgb and full_range else (219 * step, 16 * step)
+    y_scale, y_offset = (top, 0) if full_range else (219 * step, 16 * step)
     c_scale = top if full_range else 224 * step
     if fmt.rgb:
         encode = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float64) * y_scale
@@ -91,9 +92,9 @@ def affine(values: npt.NDArray[Any], matrix: npt.NDArray[np.float64]) -> FloatAr
     return np.asarray(out, np.float32)
 
 
-# The tone curve as look-up tables over [-1, 2]: nearest entry, fine enough for 12 bit (error < 0.1 code at 10 bit).
-_LOW, _HIGH = -1.0, 2.0
-_ENTRIES = 3 * (1 << 16) + 1
+# The tone curve as look-up tables over [-1.5, 2.5], which holds every code of every matrix; read with linear
+# interpolation, which is exact to less than half a code at 12 bits.
+_LOW, _HIGH, _STEPS = -1.5, 2.5, 4 * (1 << 16)
 
 
 def tone_map(rgb: FloatArray, transfer: int) -> FloatArray:
@@ -106,12 +107,15 @@ def tone_unmap(rgb: FloatArray, transfer: int) -> FloatArray:
     return rgb if transfer not in (PQ, HLG) else _look_up(rgb, _tables(transfer)[1])
 
 
-def _look_up(values: FloatArray, table: FloatArray) -> FloatArray:
-    index = np.clip(values, _LOW, _HIGH)
-    index -= np.float32(_LOW)
-    index *= np.float32((_ENTRIES - 1) / (_HIGH - _LOW))
-    index += np.float32(0.5)
-    return np.take(table, index.astype(np.int32))
+def _look_up(values: FloatArray, table: tuple[FloatArray, FloatArray]) -> FloatArray:
+    position = np.clip(np.nan_to_num(values), _LOW, _HIGH)
+    position -= np.float32(_LOW)
+    position *= np.float32(_STEPS / (_HIGH - _LOW))
+    index = position.astype(np.int32)
+    position -= index
+    position *= np.take(table[1], index)
+    position += np.take(table[0], index)
+    return position
 
 
 def curve(signal: npt.NDArray[np.float64], transfer: int) -> npt.NDArray[np.float64]:
@@ -121,27 +125,35 @@ def curve(signal: npt.NDArray[np.float64], transfer: int) -> npt.NDArray[np.floa
     x = _nits(inside, transfer) / 100.0
     y = x * (1.0 + x / white**2) / (1.0 + x)
     beyond = np.maximum(np.abs(signal) - 1.0, 0.0)
-    return np.asarray(np.sign(signal) * (y ** (1 / 2.4) + beyond))
+    return np.asarray(np.sign(signal) * (0.95 * y ** (1 / 2.4) + 0.05 * inside + beyond))
 
 
 def _nits(signal: npt.NDArray[np.float64], transfer: int) -> npt.NDArray[np.float64]:
     if transfer == PQ:
         p = signal ** (1.0 / 78.84375)
-        return np.asarray(10000.0 * (np.maximum(p - 0.8359375, 0.0) / (18.8515625 - 18.6875 * p)) ** (1.0 / 0.1593017578125))
+        return np.asarray(10000.0 * (np.maximum(p - 0.8359375, 0.0) / (18.8515625 - 18.6875 * p)) ** 6.277394636)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3.0, (np.exp((signal - c) / a) + b) / 12.0)
     return np.asarray(1000.0 * scene**1.2)
 
 
 @lru_cache(maxsize=2)
-def _tables(transfer: int) -> tuple[FloatArray, FloatArray]:
-    grid = np.linspace(_LOW, _HIGH, _ENTRIES)
+def _tables(transfer: int) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+    """Forward and inverse, each as (values, differences to the next)."""
+    grid = np.linspace(_LOW, _HIGH, _STEPS + 1)
     forward = curve(grid, transfer)
-    inverse = np.interp(grid, forward, grid)
-    return forward.astype(np.float32), inverse.astype(np.float32)
+    # Between the grid's points the curve is refined, so that its inverse is right where it is flat.
+    fine = np.linspace(_LOW, _HIGH, 8 * _STEPS + 1)
+    inverse = np.interp(grid, curve(fine, transfer), fine)
+    return _with_differences(forward), _with_differences(inverse)
+
+
+def _with_differences(values: npt.NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
+    return values.astype(np.float32), np.append(np.diff(values), 0.0).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def display_lut(transfer: int, bits: int) -> npt.NDArray[np.uint8]:
-    """(2^bits,) uint8: full-range code of a PQ or HLG channel -> 8-bit display code, for whole-frame views."""
-    return np.rint(255.0 * curve(np.linspace(0.0, 1.0, 1 << bits), transfer)).clip(0, 255).astype(np.uint8)
+    """(65536,) uint8: full-range code of a PQ or HLG channel -> 8-bit display code, for whole-frame views."""
+    codes = np.minimum(np.arange(1 << 16) / ((1 << bits) - 1), 1.0)
+    return np.rint(255.0 * curve(codes, transfer)).clip(0, 255).astype(np.uint8)

@@ -50,18 +50,19 @@ def from_av(frame: av.VideoFrame, keep_rgb: bool = False) -> tuple[Planes, Pixel
     loss (still pictures). Raises UnsupportedError for hardware frames and unknown layouts.
     """
     name = frame.format.name
-    colour = Colour(int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc), int(frame.color_range) == 2)
+    tagged_range = int(frame.color_range)  # 0 unspecified, 1 limited, 2 full
+    colour = Colour(int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc), tagged_range == 2)
     if name.startswith("yuvj"):
         name, colour = "yuv" + name[4:], replace(colour, full_range=True)
     elif name.startswith("yuva") or name.startswith("gbrap"):
         name = name.replace("yuva", "yuv", 1).replace("gbrap", "gbrp", 1)  # plane 3 is simply not looked at
     fmt = SUPPORTED.get(name)
     if fmt is not None and (fmt.rgb or fmt.planes == 1) or len(frame.format.components) < 3:
-        colour = replace(colour, full_range=int(frame.color_range) != 1)  # full unless tagged otherwise, as in libav
+        colour = replace(colour, full_range=tagged_range != 1)  # full unless tagged otherwise, as in libav
     if fmt is None:
         frame, fmt, colour = _convert(frame, colour, keep_rgb)
     # Read-only: the decoder may still predict from this picture.
-    return _views(frame, fmt, writable=False), fmt, colour
+    return views(frame, fmt, writable=False), fmt, colour
 
 
 def _convert(frame: av.VideoFrame, colour: Colour, keep_rgb: bool) -> tuple[av.VideoFrame, PixelFormat, Colour]:
@@ -97,7 +98,7 @@ def _convert(frame: av.VideoFrame, colour: Colour, keep_rgb: bool) -> tuple[av.V
             interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
         )  # fmt: skip
     except (av.FFmpegError, ValueError) as error:
-        raise UnsupportedError(f"pixel format {source.name} cannot be read ({error}); convert the file to yuv420p first") from error
+        raise UnsupportedError(f"pixel format {source.name} cannot be read; convert the file to yuv420p first") from error
     return converted, SUPPORTED[target], colour
 
 
@@ -115,7 +116,7 @@ def plane_shape(fmt: PixelFormat, plane: int, width: int, height: int) -> tuple[
 def to_av(frame: Frame) -> av.VideoFrame:
     """A fresh libav frame: planes copied, pts, time base and colour tags set, no side data."""
     out = av.VideoFrame(frame.width, frame.height, frame.format.name)
-    for view, plane in zip(_views(out, frame.format, writable=True), frame.planes, strict=True):
+    for view, plane in zip(views(out, frame.format, writable=True), frame.planes, strict=True):
         view[...] = plane
     out.pts, out.time_base = frame.pts, frame.time_base
     out.colorspace, out.color_primaries = frame.colour.matrix, frame.colour.primaries
@@ -123,7 +124,8 @@ def to_av(frame: Frame) -> av.VideoFrame:
     return out
 
 
-def _views(frame: av.VideoFrame, fmt: PixelFormat, writable: bool) -> Planes:
+def views(frame: av.VideoFrame, fmt: PixelFormat, writable: bool) -> Planes:
+    """The picture's memory as arrays, rows top-down and without padding; valid as long as any of them lives."""
     dtype = np.dtype(np.uint8 if fmt.depth == 8 else "<u2")
     views = []
     for index in range(fmt.planes):

@@ -8,11 +8,12 @@ here; the translation just brings the picture back into view.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidanon.types import ByteArray, Orientation
+from vidanon.types import Orientation
 
 _CLOCKWISE = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # a, b, c, d
 
@@ -44,7 +45,7 @@ def from_exif(value: int) -> Orientation | None:
     return Orientation(*table[value]) if value in table else None
 
 
-def upright(picture: npt.NDArray[np.generic], orientation: Orientation) -> npt.NDArray[np.generic]:
+def upright(picture: npt.NDArray[Any], orientation: Orientation) -> npt.NDArray[Any]:
     """A (h, w, ...) picture as it is shown; a view, not a copy."""
     if orientation.hflip:
         picture = picture[:, ::-1]

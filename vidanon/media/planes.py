@@ -17,7 +17,7 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from vidanon.media import colour as colours
-from vidanon.media.formats import SUPPORTED, SWS_SPACE, Planes, from_av, plane_shape, to_av
+from vidanon.media.formats import SUPPORTED, SWS_SPACE, Planes, from_av, plane_shape, to_av, views
 from vidanon.media.orientation import coded_from_upright, upright
 from vidanon.types import ByteArray, Colour, FloatArray, Frame, PixelFormat, View
 
@@ -57,25 +57,27 @@ def _picture_rgb(frame: Frame, width: int, height: int) -> ByteArray:
         whole = region_rgb(frame, (0, 0, frame.width, frame.height))
         return _resize(np.rint(whole * 255.0).astype(np.uint8), width, height)
     hdr = colours.is_hdr(colour)
-    source_range = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
+    target = "gbrp10le" if hdr else "gbrp" if fmt.rgb else "rgb24"
+    unscaled = (width, height) == (frame.width, frame.height)
     # A fresh reformatter costs 0.1 ms and holds no state between threads.
     scaled = VideoReformatter().reformat(
-        to_av(frame), width, height, "rgb48le" if hdr else "rgb24",
-        src_colorspace=None if fmt.rgb else space, dst_colorspace=space, src_color_range=source_range,
-        dst_color_range=ColorRange.JPEG, interpolation=Interpolation.BILINEAR, threads=1,
+        to_av(frame), width, height, target, src_colorspace=None if fmt.rgb else space, dst_colorspace=space,
+        src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG, dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.FAST_BILINEAR if unscaled else Interpolation.BILINEAR, threads=1,
     )  # fmt: skip
-    plane = scaled.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
-    if not hdr:
-        return rows[:, : width * 3].reshape(height, width, 3)
-    return np.take(colours.display_lut(colour.transfer, 12), rows.view("<u2")[:, : width * 3].reshape(height, width, 3) >> 4)
+    if target == "rgb24":
+        plane = scaled.planes[0]
+        return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : width * 3].reshape(height, width, 3)
+    green, blue, red = views(scaled, SUPPORTED[target], writable=False)
+    rgb = cv2.merge([red, green, blue])
+    return np.asarray(cv2.LUT(rgb, colours.display_lut(colour.transfer, 10)) if hdr else rgb, np.uint8)
 
 
 def _resize(picture: ByteArray, width: int, height: int) -> ByteArray:
     if picture.shape[:2] == (height, width):
         return picture
-    shrinks = width < picture.shape[1]
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
+    kernel = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=kernel), np.uint8)
 
 
 @lru_cache(maxsize=16)
@@ -112,7 +114,7 @@ def region_rgb(frame: Frame, box: Box, clip: bool = True) -> FloatArray:
     fmt, colour = frame.format, frame.colour
     channels = [frame.planes[0][y0:y1, x0:x1].astype(np.float32)]
     for plane in frame.planes[1:]:
-        channels.append(_read_chroma(plane, fmt, (x0, y0, x1, y1)) if not fmt.rgb else plane[y0:y1, x0:x1].astype(np.float32))
+        channels.append(_read_plane(plane, fmt, (x0, y0, x1, y1)))
     maps = colours.conversion(fmt, colours.resolve_matrix(colour, frame.width, frame.height), colour.full_range)
     if fmt.planes == 1:
         scale, offset = maps.luma
@@ -140,7 +142,7 @@ def write_region(
     maps = colours.conversion(fmt, colours.resolve_matrix(colour, width, height), colour.full_range)
     signal = colours.tone_unmap(np.asarray(rgb, np.float32), colour.transfer)
     if fmt.planes == 1:
-        weights = maps.to_codes[0] if not fmt.rgb else maps.to_codes[0]
+        weights = maps.to_codes[0]
         codes = [signal @ weights[:3].astype(np.float32) + np.float32(weights[3])]
     else:
         codes = list(cv2.split(colours.affine(signal, maps.to_codes)))
@@ -159,8 +161,8 @@ def _checked(box: Box, width: int, height: int) -> Box:
     return x0, y0, x1, y1
 
 
-def _read_chroma(plane: npt.NDArray[Any], fmt: PixelFormat, box: Box) -> FloatArray:
-    """The chroma of a region at luma resolution, by replication."""
+def _read_plane(plane: npt.NDArray[Any], fmt: PixelFormat, box: Box) -> FloatArray:
+    """A region of plane 1 or 2 at luma resolution, by replication."""
     x0, y0, x1, y1 = box
     sx, sy = fmt.chroma_shift_x, fmt.chroma_shift_y
     part = plane[y0 >> sy : ((y1 - 1) >> sy) + 1, x0 >> sx : ((x1 - 1) >> sx) + 1].astype(np.float32)
