@@ -26,7 +26,7 @@ from vidanon.detect.nms import nms_by_group
 from vidanon.types import ByteArray, Detection, FloatArray
 
 _CELL, _STRIDE = 12, 2  # P-Net's window and step, px of a pyramid level
-_BATCH = 256  # windows per forward pass of stages 2 and 3: bounds memory
+_BATCH = {"cpu": 64, "cuda": 4096}  # windows per forward pass of stages 2 and 3: what fits a cache, or the memory
 _REFINE_ROUNDS = 2
 _REFINE_MARGIN = 1.15
 
@@ -49,6 +49,7 @@ class Mtcnn(Detector):
     min_face: smallest face looked for, px (P-Net's window at the first pyramid level).
     thresholds: least probability after P-, R- and O-Net.
     factor: step of the pyramid.
+    fast_dtype: number type of P- and R-Net, which only propose; O-Net, which decides, is always float32.
     max_windows, max_faces: most windows per picture that reach R-Net and O-Net; the best by score stay.
     """
 
@@ -64,6 +65,7 @@ class Mtcnn(Detector):
         max_faces: int = 1000,
         *,
         weights: tuple[Path, Path, Path],
+        fast_dtype: torch.dtype = torch.float32,
     ) -> None:
         if not 0 < factor < 1 or min_face < 4 or not all(0 < t < 1 for t in thresholds):
             raise ValueError(f"factor {factor} and thresholds {thresholds} must be in (0, 1), min_face {min_face} >= 4")
@@ -73,8 +75,10 @@ class Mtcnn(Detector):
         self.device = torch.device(device)
         self.max_windows = max_windows
         self.max_faces = max_faces
+        dtypes = (fast_dtype, fast_dtype, torch.float32)
         self._pnet, self._rnet, self._onet = (
-            load_net(path, net, self.device) for path, net in zip(weights, ("pnet", "rnet", "onet"), strict=True)
+            load_net(path, net, self.device, dtype)
+            for path, net, dtype in zip(weights, ("pnet", "rnet", "onet"), dtypes, strict=True)
         )
 
     def detect(self, images: Sequence[ByteArray]) -> list[list[Detection]]:
@@ -193,7 +197,7 @@ class Mtcnn(Detector):
         if not crops:
             return np.zeros((0, 5 if net is rnet else 15), np.float32)
         batch = torch.cat(crops)
-        out = torch.cat([net(part, weights) for part in batch.split(_BATCH)]).cpu().numpy()
+        out = torch.cat([net(part, weights) for part in batch.split(_BATCH.get(self.device.type, 1024))]).cpu().numpy()
         back = np.argsort(images, kind="stable")  # crops lie picture by picture
         answer = np.empty_like(out)
         answer[back] = out

@@ -1,9 +1,9 @@
 """The three networks of MTCNN (Zhang et al., 2016, "Joint Face Detection and Alignment using Multitask Cascaded
 Convolutional Networks"), as functions over the published weights.
 
-They take pixels as they are, (N, 3, H, W) RGB in 0..255: the normalisation ``(x - 127.5) / 128`` is folded into
-the first convolution (none of them pads, so this is exact). Everything runs channels-last, where oneDNN and
-cuDNN are fastest with so few channels.
+They take pixels as they are, (N, 3, H, W) RGB in 0..255, any number type; of the normalisation ``(x - 127.5) / 128``
+the division is folded into the first convolution. Everything runs channels-last, where oneDNN and cuDNN are fastest
+with so few channels.
 """
 
 from __future__ import annotations
@@ -27,25 +27,40 @@ _EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def load_net(path: Path, net: str, device: torch.device) -> Weights:
-    """Weights of ``pnet``, ``rnet`` or ``onet`` from its file, ready for :class:`MtcnnNets`. Raises ModelError."""
+def load_net(path: Path, net: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Weights:
+    """Weights of ``pnet``, ``rnet`` or ``onet`` from its file, in ``dtype`` on ``device``. Raises ModelError."""
     state = load_state(path)
     for name, shape in _EXPECTED[net].items():
         if name not in state or tuple(state[name].shape) != shape:
             raise ModelError(f"{path}: not the {net} of MTCNN ({name} {shape} expected); reinstall facenet-pytorch")
     out: dict[str, torch.Tensor] = {}
     state = dict(state)
-    weight, bias = state["conv1.weight"].float(), state["conv1.bias"].float()
-    state["conv1.bias"] = bias - weight.sum((1, 2, 3)) * (127.5 / 128)
-    state["conv1.weight"] = weight / 128
+    state["conv1.weight"] = state["conv1.weight"].float() / 128
     heads = {"pnet": ("conv4_1", "conv4_2"), "rnet": ("dense5_1", "dense5_2"), "onet": ("dense6_1", "dense6_2", "dense6_3")}
     for part in ("weight", "bias"):  # the heads read the same features: one layer
-        out[f"heads.{part}"] = torch.cat([state.pop(f"{head}.{part}").float() for head in heads[net]])
+        classes, *rest = (state.pop(f"{head}.{part}").float() for head in heads[net])
+        # softmax over (no face, face) is the sigmoid of their difference
+        out[f"heads.{part}"] = torch.cat([classes[1:2] - classes[0:1], *rest])
     out.update({name: tensor.float() for name, tensor in state.items()})
+    if dtype is not torch.float32:
+        _pad_channels(out)
     return {
-        name: tensor.to(device).contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.contiguous_format)
+        name: tensor.to(device, dtype).contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.contiguous_format)
         for name, tensor in out.items()
     }
+
+
+def _centred(x: torch.Tensor, w: Weights) -> torch.Tensor:
+    """Pixels 0..255 less their middle: exact in bfloat16 too, as whole numbers and halves below 128 need 8 bits."""
+    return x.to(w["conv1.weight"].dtype, copy=True).sub_(127.5)
+
+
+def _pad_channels(w: dict[str, torch.Tensor]) -> None:
+    """Unused channels after conv1, up to a multiple of 16: bfloat16 kernels crawl through any remainder."""
+    more = -w["conv1.bias"].shape[0] % 16
+    for name in ("conv1.weight", "conv1.bias", "prelu1.weight"):
+        w[name] = F.pad(w[name], (0, 0) * (w[name].ndim - 1) + (0, more))
+    w["conv2.weight"] = F.pad(w["conv2.weight"], (0, 0, 0, 0, 0, more))
 
 
 def _prelu(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
@@ -67,32 +82,32 @@ def _dense(x: torch.Tensor, w: Weights, layer: int) -> torch.Tensor:
     # the published weights count features column by column (width before height)
     flat = x.permute(0, 3, 2, 1).reshape(x.shape[0], -1)
     hidden = F.linear(flat, w[f"dense{layer}.weight"], w[f"dense{layer}.bias"])
-    return F.linear(F.prelu(hidden, w[f"prelu{layer}.weight"]), w["heads.weight"], w["heads.bias"])
+    return F.linear(F.prelu(hidden, w[f"prelu{layer}.weight"]), w["heads.weight"], w["heads.bias"]).float()
 
 
 def pnet(x: torch.Tensor, w: Weights) -> torch.Tensor:
     """(N, 3, H, W) -> (N, 5, h, w): logit of "face", then the regression of x0 y0 x1 y1, one cell per 2 px of 12."""
+    x = _centred(x, w)
     x = _pool(_prelu(_conv(x, w, 1), w["prelu1.weight"]), 2)
     x = _prelu(_conv(x, w, 2), w["prelu2.weight"])
     x = _prelu(_conv(x, w, 3), w["prelu3.weight"])
-    y = F.conv2d(x, w["heads.weight"], w["heads.bias"])
-    return torch.cat((y[:, 1:2] - y[:, 0:1], y[:, 2:6]), 1)
+    return F.conv2d(x, w["heads.weight"], w["heads.bias"]).float()
 
 
 def rnet(x: torch.Tensor, w: Weights) -> torch.Tensor:
     """(N, 3, 24, 24) -> (N, 5): logit of "face", regression of x0 y0 x1 y1 in shares of the crop."""
+    x = _centred(x, w)
     x = _pool(F.prelu(_conv(x, w, 1), w["prelu1.weight"]), 3)
     x = _pool(F.prelu(_conv(x, w, 2), w["prelu2.weight"]), 3)
     x = F.prelu(_conv(x, w, 3), w["prelu3.weight"])
-    y = _dense(x, w, 4)
-    return torch.cat((y[:, 1:2] - y[:, 0:1], y[:, 2:6]), 1)
+    return _dense(x, w, 4)
 
 
 def onet(x: torch.Tensor, w: Weights) -> torch.Tensor:
     """(N, 3, 48, 48) -> (N, 15): as :func:`rnet`, then five landmarks, x of each and y of each, shares of the crop."""
+    x = _centred(x, w)
     x = _pool(F.prelu(_conv(x, w, 1), w["prelu1.weight"]), 3)
     x = _pool(F.prelu(_conv(x, w, 2), w["prelu2.weight"]), 3)
     x = _pool(F.prelu(_conv(x, w, 3), w["prelu3.weight"]), 2)
     x = F.prelu(_conv(x, w, 4), w["prelu4.weight"])
-    y = _dense(x, w, 5)
-    return torch.cat((y[:, 1:2] - y[:, 0:1], y[:, 2:16]), 1)
+    return _dense(x, w, 5)

@@ -2,7 +2,7 @@
 
 Two ways of doing the same: :class:`CvPicture` for the CPU (OpenCV, one small resize after the other) and
 :class:`TorchPicture` for any torch device (no loop over crops; the area averages of facenet-pytorch, exactly).
-Both answer float32 RGB in 0..255, channels-last in memory.
+Both answer RGB in 0..255 (uint8 or float32), channels-last in memory.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class CvPicture(Picture):
             while min(self.height / h, self.width / w) >= 2 ** (i + 1):
                 i += 1
             level: Any = cv2.resize(self._half(i), (w, h), interpolation=cv2.INTER_LINEAR)
-            yield torch.from_numpy(level)[None].permute(0, 3, 1, 2).float()
+            yield torch.from_numpy(level)[None].permute(0, 3, 1, 2)
 
     def crops(self, boxes: FloatArray, size: int) -> torch.Tensor:
         whole = self._clamped(boxes)
@@ -79,7 +79,7 @@ class CvPicture(Picture):
             patch = source[y0 >> i : max(y1 >> i, (y0 >> i) + 1), x0 >> i : max(x1 >> i, (x0 >> i) + 1)]
             shrinks = patch.shape[0] > size and patch.shape[1] > size
             cv2.resize(patch, (size, size), dst=out[n], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return torch.from_numpy(out).permute(0, 3, 1, 2).float()
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 class TorchPicture(Picture):
