@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +25,18 @@ _ZOOM = 2.0  #: a face is never enlarged by more
 _REACH = 1.1  #: half side of the crop, in longer sides of the face
 _GRID = 7
 _WINDOW = (11, 11)
-_LEVELS = 2
+_LEVELS = 1  # the window at the coarsest level must stay on the face: half of it
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
 _MAX_RETURN = 1.2  #: largest forward-backward error of a point, crop px
 _MIN_POINTS = 8
 _MIN_NCC = 0.5  #: of the patch between neighbouring frames
 _MAX_SCALE = 1.2  #: largest believable change of size between neighbouring frames
 _PATCH = 24
+_SEARCH = 1.6  #: half side of the area searched for a face that jumped, in longer sides of the face
+_MIN_TEMPLATE = 6  #: px
+
+
+Points = npt.NDArray[np.float32]  #: (N, 2) x, y
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,28 @@ def carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) -
     None: the flow does not hold (too few points come back, another thing is there, the face left the picture).
     """
     shift = np.asarray(shift, np.float64)
-    return _carry(before, after, box, shift) or (_carry(before, after, box, shift * 0) if shift.any() else None)
+    step = _carry(before, after, box, shift)
+    if step is None:
+        far = _search(before, after, box, shift)
+        step = None if far is None else _carry(before, after, box, far)
+    return step
+
+
+def _search(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Where the inner face went, by template matching: for motion too large for the flow. (2,) coded px or None."""
+    side = float(max(box[2] - box[0], box[3] - box[1]))
+    zoom = min(_PATCH / max(side * before.scale, 1e-6), 1.0)
+    centre = (box[:2] + box[2:]) / 2
+    template, k = _crop(before, centre, side, zoom, 0.4)
+    area, _ = _crop(after, centre + shift, side, zoom, _SEARCH)
+    if min(template.shape) < _MIN_TEMPLATE or float(template.std()) < 2.0:
+        return None
+    answer = cv2.matchTemplate(area, template, cv2.TM_CCOEFF_NORMED)
+    _, best, _, at = cv2.minMaxLoc(answer)
+    if best < _MIN_NCC:
+        return None
+    middle = (area.shape[0] - template.shape[0]) / 2
+    return np.asarray(shift + (np.array(at) - middle) / k)
 
 
 def _carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) -> Step | None:
@@ -94,10 +121,10 @@ def _carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) 
     points = _points(before, centre, box, ka, a.shape[0])
     if len(points) < _MIN_POINTS:
         return None
-    there, ok_there, _ = cv2.calcOpticalFlowPyrLK(a, b, points, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(b, a, there, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP)
+    there, found = _lucas_kanade(a, b, points)
+    back, refound = _lucas_kanade(b, a, there)
     error = np.linalg.norm(back - points, axis=1)
-    kept = (ok_there[:, 0] == 1) & (ok_back[:, 0] == 1) & (error <= _MAX_RETURN)
+    kept = found & refound & (error <= _MAX_RETURN)
     if kept.sum() < max(_MIN_POINTS, 0.3 * len(points)):
         return None
     kept &= error <= np.median(error[kept])
@@ -113,6 +140,15 @@ def _carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) 
     new = np.concatenate([new_centre - half, new_centre + half])
     likeness = ncc(patch(before, box), patch(after, new))
     return Step(new, likeness) if likeness >= _MIN_NCC else None
+
+
+def _lucas_kanade(a: ByteArray, b: ByteArray, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
+    """Points (N, 2) of ``a`` in ``b``, and which of them were found."""
+    guess = points.copy()  # written over; the default start, and it spares the optional argument
+    there, status, _ = cv2.calcOpticalFlowPyrLK(
+        a, b, points, guess, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP
+    )
+    return np.asarray(there, np.float32), np.asarray(status)[:, 0] == 1
 
 
 def patch(luma: Luma, box: Box) -> npt.NDArray[np.float32]:
@@ -137,11 +173,13 @@ def ncc(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     return float((a * b).sum() / (na * nb))
 
 
-def _crop(luma: Luma, centre: npt.NDArray[np.float64], side: float, zoom: float) -> tuple[ByteArray, float]:
-    """A square about ``centre``, and its px per coded px."""
+def _crop(
+    luma: Luma, centre: npt.NDArray[np.float64], side: float, zoom: float, reach: float = _REACH
+) -> tuple[npt.NDArray[Any], float]:
+    """A square of ``reach`` sides about ``centre`` either way, and its px per coded px."""
     image, scale = luma.level(zoom)
     k = zoom * luma.scale / scale  # crop px per px of the level
-    half = int(np.ceil(_REACH * side * zoom * luma.scale))
+    half = int(np.ceil(reach * side * zoom * luma.scale))
     c = centre * scale - 0.5
     matrix = np.array([[k, 0, half - 0.5 - k * c[0]], [0, k, half - 0.5 - k * c[1]]])
     crop = cv2.warpAffine(
@@ -150,7 +188,7 @@ def _crop(luma: Luma, centre: npt.NDArray[np.float64], side: float, zoom: float)
     return crop, zoom * luma.scale
 
 
-def _points(luma: Luma, centre: npt.NDArray[np.float64], box: Box, k: float, size: int) -> npt.NDArray[np.float32]:
+def _points(luma: Luma, centre: npt.NDArray[np.float64], box: Box, k: float, size: int) -> Points:
     """A grid over the inner 80 % of the box, the corners left out, in crop px; only what lies in the picture."""
     line = np.linspace(-1, 1, _GRID)
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
@@ -161,7 +199,7 @@ def _points(luma: Luma, centre: npt.NDArray[np.float64], box: Box, k: float, siz
     return np.asarray(offset[inside] * k + size / 2 - 0.5, np.float32)
 
 
-def _scale(p: npt.NDArray[np.float32], q: npt.NDArray[np.float32]) -> float:
+def _scale(p: Points, q: Points) -> float:
     i, j = np.triu_indices(len(p), 1)
     before, after = np.linalg.norm(p[i] - p[j], axis=1), np.linalg.norm(q[i] - q[j], axis=1)
     return float(np.median(after / np.maximum(before, 1e-6)))
