@@ -1,0 +1,94 @@
+"""Private options of each encoder: closed GOPs, no words about itself, HDR side data, fields, threads."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from vidanon.media.base import HdrInfo, Mastering, SourceInfo
+from vidanon.media.encoders import Choice, rate_options
+
+GOP_SECONDS = 10  #: a key picture at least this often, for seeking
+_FALLBACK_RATE = Fraction(25)
+
+
+def frame_rate(info: SourceInfo) -> Fraction:
+    """The nominal rate encoders plan with; no frame's time depends on it."""
+    rate = info.average_rate
+    if rate is None or not Fraction(1, 10) <= rate <= 1000:
+        return _FALLBACK_RATE
+    return rate.limit_denominator(1001)
+
+
+def encoder_options(choice: Choice, info: SourceInfo, field_order: str, threads: int) -> dict[str, str]:
+    """libav options for one segment's encoder. ``field_order``: "", "tff" or "bff"."""
+    options = rate_options(choice.spec, choice.quality, choice.preset)
+    name = choice.spec.name
+    options["g"] = str(max(1, round(GOP_SECONDS * frame_rate(info))))
+    if name == "libx264":
+        # stitchable: parameter sets depend on the settings alone, so that segments fit together.
+        params = {"stitchable": "1", "open-gop": "0", **_x264_hdr(info.hdr)}
+        if field_order:
+            params[field_order] = "1"
+        options |= {"x264-params": _joined(params), "a53cc": "0"}
+    elif name == "libx265":
+        params = {"info": "0", "log-level": "none", "open-gop": "0", "repeat-headers": "0", "pools": str(threads)}
+        options["x265-params"] = _joined(params | _x265_hdr(info.hdr))
+    elif name == "libsvtav1":
+        options["svtav1-params"] = _joined({"lp": str(threads), **_svt_hdr(info.hdr)})
+    elif choice.spec.hardware:
+        options |= {"forced_idr": "1"} if name.endswith("_qsv") else {"forced-idr": "1"} if name.endswith("_nvenc") else {}
+    return options
+
+
+def carries_hdr(encoder: str) -> bool:
+    """Whether the encoder writes mastering display and light levels into its stream."""
+    return encoder in ("libx264", "libx265", "libsvtav1")
+
+
+def _joined(params: dict[str, str]) -> str:
+    return ":".join(f"{key}={value}" for key, value in params.items())
+
+
+def _points(mastering: Mastering, chroma: int, luma: int, whole: bool) -> str:
+    """"G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)" in units of 1/chroma and 1/luma."""
+
+    def number(value: Fraction, scale: int) -> str:
+        return str(round(value * scale)) if whole else f"{float(value):.6g}"
+
+    parts = []
+    for name, point in (("G", mastering.green), ("B", mastering.blue), ("R", mastering.red), ("WP", mastering.white)):
+        x, y = point or (Fraction(0), Fraction(0))
+        parts.append(f"{name}({number(x, chroma)},{number(y, chroma)})")
+    highest, lowest = mastering.max_luminance or Fraction(0), mastering.min_luminance or Fraction(0)
+    return "".join(parts) + f"L({number(highest, luma)},{number(lowest, luma)})"
+
+
+def _light(hdr: HdrInfo) -> str | None:
+    return None if hdr.max_cll is None and hdr.max_fall is None else f"{hdr.max_cll or 0},{hdr.max_fall or 0}"
+
+
+def _x264_hdr(hdr: HdrInfo) -> dict[str, str]:
+    out = {}
+    if hdr.mastering is not None:
+        out["mastering-display"] = _points(hdr.mastering, 50_000, 10_000, whole=True)
+    if (light := _light(hdr)) is not None:
+        out["cll"] = light
+    return out
+
+
+def _x265_hdr(hdr: HdrInfo) -> dict[str, str]:
+    out = {}
+    if hdr.mastering is not None:
+        out |= {"hdr10": "1", "master-display": _points(hdr.mastering, 50_000, 10_000, whole=True)}
+    if (light := _light(hdr)) is not None:
+        out["max-cll"] = light
+    return out
+
+
+def _svt_hdr(hdr: HdrInfo) -> dict[str, str]:
+    out = {}
+    if hdr.mastering is not None:
+        out["mastering-display"] = _points(hdr.mastering, 1, 1, whole=False)
+    if (light := _light(hdr)) is not None:
+        out["content-light"] = light
+    return out
