@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.faces.facekit import FORMATS, noise, row
+from vidanon.config import ProtectSettings
+from vidanon.faces.gather import gather
+from vidanon.protect.obscure import Blur, Mask, Pixelate
+
+PROTECTORS = {"mask": Mask, "pixelate": Pixelate, "blur": Blur}
+BOX = (50, 30, 90, 80)
+
+
+def batch_of(settings, boxes=(BOX,), frame=None):
+    frame = frame or noise(FORMATS[4])
+    return next(iter(gather([frame], [row(b, track=t) for t, b in enumerate(boxes)], settings, "cpu")))
+
+
+@pytest.mark.parametrize("mode", PROTECTORS)
+def test_answers_every_row_and_leaves_states_alone(mode):
+    settings = ProtectSettings(mode=mode)
+    batch = batch_of(settings, [BOX, (-20, -20, 18, 25), (1, 1, 9, 9)][: 2 if mode != "mask" else 3])
+    states = {9: object()}
+    protected, after = PROTECTORS[mode](settings)(batch, states)
+    assert after == states
+    assert protected.ok.tolist() == [True] * len(batch)
+    assert protected.patches.shape == batch.patches.shape
+    assert protected.masks.shape == (len(batch), 1, *batch.patches.shape[2:])
+    for tensor in (protected.patches, protected.masks):
+        assert torch.isfinite(tensor).all() and tensor.min() >= 0 and tensor.max() <= 1
+
+
+def test_rows_do_not_depend_on_their_neighbours():
+    """A batch of faces of several sizes gives each what it gets alone."""
+    boxes = [(50, 30, 90, 80), (20, 20, 63, 79), (5, 5, 52, 60)]
+    for mode, protector in PROTECTORS.items():
+        settings = ProtectSettings(mode=mode)
+        batch = batch_of(settings, boxes)
+        together = protector(settings)(batch, {})[0]
+        for i, box in enumerate(boxes):
+            alone = protector(settings)(batch_of(settings, [box]), {})[0]
+            assert torch.allclose(together.patches[i], alone.patches[0], atol=2e-3)
+            assert torch.allclose(together.masks[i], alone.masks[0], atol=1e-5)
+
+
+def test_pixelate_cells_are_means_anchored_at_the_face():
+    settings = ProtectSettings(mode="pixelate", cells=4)
+    batch = batch_of(settings)
+    out = Pixelate(settings)(batch, {})[0].patches[0].numpy()
+    x0, y0, x1, y1 = batch.boxes[0]
+    cell = (y1 - y0) / 4
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    source = batch.patches[0].numpy()
+    for ix in (-2, -1, 0, 1):
+        for iy in (-2, -1, 0, 1):
+            left, top = cx + ix * cell, cy + iy * cell
+            inner = np.s_[:, int(np.ceil(top)) : int(top + cell), int(np.ceil(left)) : int(left + cell)]
+            assert np.ptp(out[inner], axis=(1, 2)).max() < 1e-5  # one colour
+            weights_x, weights_y = (
+                np.clip(np.minimum(np.arange(64) + 1, low + cell) - np.maximum(np.arange(64), low), 0, None)
+                for low in (left, top)
+            )
+            mean = np.einsum("chw,h,w->c", source, weights_y, weights_x) / (weights_x.sum() * weights_y.sum())
+            assert np.allclose(out[inner][:, 0, 0], mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("cells", [1, 3, 64])
+def test_pixelate_takes_any_number_of_cells(cells):
+    settings = ProtectSettings(mode="pixelate", cells=cells)
+    batch = batch_of(settings)
+    out = Pixelate(settings)(batch, {})[0].patches
+    assert torch.isfinite(out).all()
+    assert float((out.mean() - batch.patches.mean()).abs()) < 0.02
+
+
+@pytest.mark.parametrize(("blur", "box"), [(0.05, BOX), (0.25, BOX), (0.25, (-90, -150, 310, 350)), (2.0, BOX)])
+def test_blur_is_the_gaussian_it_says(blur, box):
+    settings = ProtectSettings(mode="blur", blur=blur)
+    batch = batch_of(settings, [box], noise(FORMATS[4], (400, 300)))
+    out = Blur(settings)(batch, {})[0].patches[0].numpy()
+    size = out.shape[-1]
+    sigma = blur * float(batch.boxes[0, 3] - batch.boxes[0, 1])
+    offsets = np.arange(size)[:, None] - np.arange(size)
+    kernel = np.exp(-(offsets**2) / (2 * sigma**2))
+    kernel /= kernel.sum(1, keepdims=True)
+    wanted = kernel @ batch.patches[0].numpy() @ kernel.T
+    assert np.abs(out - wanted).max() < 0.01
+
+
+@pytest.mark.parametrize("mode", ["pixelate", "blur"])
+def test_strength_is_relative_to_the_face(mode):
+    """The same face, three times as large, keeps as little detail as before."""
+    rng = np.random.default_rng(3)
+    small = (cv2.GaussianBlur(rng.random((240, 320)), (0, 0), 2) * 2000 % 200).astype(np.uint8)
+    large = cv2.resize(small, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    settings = ProtectSettings(mode=mode)
+    grids = []
+    for scale, picture in ((1, small), (3, large)):
+        frame = replace(noise(FORMATS[3], (320 * scale, 240 * scale)), planes=(picture,))
+        batch = batch_of(settings, [tuple(scale * v for v in (100, 60, 180, 160))], frame)
+        out = PROTECTORS[mode](settings)(batch, {})[0].patches[0, 0].numpy()
+        x0, y0, x1, y1 = batch.boxes[0].astype(int)
+        grids.append(cv2.resize(out[y0:y1, x0:x1], (40, 50), interpolation=cv2.INTER_AREA))
+    assert np.corrcoef(grids[0].ravel(), grids[1].ravel())[0, 1] > 0.97
+
+
+def test_fine_detail_is_gone():
+    settings = ProtectSettings(mode="blur")
+    batch = batch_of(settings)
+    for mode in ("pixelate", "blur"):
+        out = PROTECTORS[mode](settings)(batch, {})[0].patches[0, 0].numpy()
+        fine = out - cv2.GaussianBlur(out, (0, 0), 2)
+        source = batch.patches[0, 0].numpy()
+        source = source - cv2.GaussianBlur(source, (0, 0), 2)
+        assert abs((fine * source).sum() / (source * source).sum()) < 0.05
