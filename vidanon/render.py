@@ -22,7 +22,6 @@ from vidanon.faces.blend import Part, blend, split
 from vidanon.faces.cover import cover_whole
 from vidanon.faces.gather import gather
 from vidanon.media.encode import EncodedSegment, SegmentEncoder
-from vidanon.media.planes import luma
 from vidanon.media.segment_decode import decode_segment
 from vidanon.media.sink import Sink
 from vidanon.protect.base import Protector, TrackStates
@@ -30,7 +29,7 @@ from vidanon.segments import Segment, segments
 from vidanon.track.plan import Plan
 from vidanon.treatment import Treatment, first_treatment, stronger_treatment
 from vidanon.types import Frame, PlanRow, ProtectedFrame, RowState, RunReport
-from vidanon.verify import Findings, Wanted, verify
+from vidanon.verify import Findings, Wanted, face_luma, verify
 
 ATTEMPTS = 4  #: protected; covered; covered with what the second look found; whole frames
 CHUNK = 16  #: frames whose faces go to the protector together
@@ -131,7 +130,7 @@ class Renderer:
                     covered = treatment.cover.get(frame.index, [])
                     out = blend(frame, parts[frame.index], covered, self._config.protect)
                     seen = [*treatment.protect.get(frame.index, ()), *covered]
-                attempt.wanted[frame.index] = [Wanted(row, luma(out.frame, row.box)) for row in seen]
+                attempt.wanted[frame.index] = [Wanted(row, face_luma(out.frame, row.box)) for row in seen]
                 yield out
 
     def _verify(self, segment: Segment, attempt: Attempt) -> Findings:

@@ -14,6 +14,7 @@ coefficient of the output's fine structure on the source's. An untouched face ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,15 @@ def verify(
     return found
 
 
+def face_luma(frame: Frame, box: FloatArray) -> FloatArray:
+    """(h, w) luma in [0, 1] of the pixels that (4,) ``box`` touches; empty where it lies outside the picture."""
+    x0, y0 = (max(0, math.floor(v)) for v in box[:2])
+    x1, y1 = min(frame.width, math.ceil(box[2])), min(frame.height, math.ceil(box[3]))
+    if x0 >= x1 or y0 >= y1:
+        return np.zeros((0, 0), np.float32)
+    return luma(frame, (x0, y0, x1, y1))
+
+
 def surviving_detail(source: FloatArray, output: FloatArray) -> float:
     """Share of the source's fine structure still in the output: (h, w) luma each, 0 where the source has none."""
     sigma = max(0.6, max(source.shape) / 24.0)
@@ -109,7 +119,7 @@ def surviving_detail(source: FloatArray, output: FloatArray) -> float:
 
 def _check(frame: Frame, out: Frame, want: Wanted, found: Findings) -> str:
     box = want.row.box
-    source, output = luma(frame, box), luma(out, box)
+    source, output = face_luma(frame, box), face_luma(out, box)
     if source.size == 0:
         return ""
     found.faces += 1
