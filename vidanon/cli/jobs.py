@@ -38,7 +38,7 @@ VIDEO = frozenset(
 )
 IMAGE = frozenset(("jpeg", "jpg", "png", "webp"))
 #: extensions that are kept for the output; everything else becomes .mp4
-WRITABLE = frozenset(("m4v", "mkv", "mov", "mp4", "webm")) | IMAGE
+WRITABLE = frozenset(("m4v", "mkv", "mov", "mp4", "qt", "webm")) | IMAGE
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def _split(words: Sequence[str], output: str | None) -> tuple[list[str], str | N
         if word is not None and (not word or "\0" in word):
             raise UsageError("an empty name is no file; name an input, as in: vidanon in.mp4 out.mp4")
         if word == "-" or (word is not None and "://" in word):
-            raise UsageError(f"'{word}': only files can be read and written; save the stream to a file first")
+            shown = word.rpartition("@")[2] if "@" in word else word  # what stands before may be a password
+            raise UsageError(f"'{shown}': only files can be read and written; save the stream to a file first")
     if not inputs:
         raise UsageError("no input; name a file, as in: vidanon in.mp4 out.mp4 (see 'vidanon --help')")
     return inputs, output
@@ -136,7 +137,7 @@ def _place(source: Path, relative: Path, folder: Path | None, neutral: str | Non
     if folder is None:
         return source.with_name(neutral or source.stem + SUFFIX + _extension(source))
     place = folder / (Path() if neutral else relative.parent) / (neutral or source.stem + _extension(source))
-    if not neutral and place.resolve() == source.resolve():
+    if not neutral and place.parent.resolve() == source.parent.resolve():
         return place.with_name(source.stem + SUFFIX + _extension(source))
     return place
 
