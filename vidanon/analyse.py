@@ -111,7 +111,7 @@ class _Run:
         if look.new_scene or not self.stats.scenes:
             self.stats.scenes += 1
         if look.new_scene:
-            self._add(self._tracker.cut(look.lumas[0].index))
+            self._add(self._tracker.cut(look.lumas[0]))
         self._add(self._tracker.step(look.lumas, found))
         self.stats.track_seconds += time.perf_counter() - begun
         self.stats.looks += 1

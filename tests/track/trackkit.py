@@ -91,9 +91,9 @@ class Oracle(Detector):
         self.seen: list[int] = []
 
     def detect(self, images: Sequence[ByteArray]) -> list[list[Detection]]:
-        return [self._one(index_of(image)) for image in images]
+        return [self.at(index_of(image)) for image in images]
 
-    def _one(self, index: int) -> list[Detection]:
+    def at(self, index: int) -> list[Detection]:
         with self._lock:
             self.seen.append(index)
         out = []

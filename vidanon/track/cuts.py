@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vidanon.types import ByteArray, Frame
 
 _WIDTH, _HEIGHT, _BINS = 32, 18, 32
-_CUT, _DOUBT = 1.0, 0.6
+_CUT, _DOUBT = 0.85, 0.35
 _USUAL = 4.0  #: a cut stands out from the changes just before it by this factor
 
 
@@ -53,7 +53,7 @@ def thumb_of(frame: Frame, luma: ByteArray) -> Thumb:
 
 
 def change(a: Thumb, b: Thumb) -> float:
-    """0: the same picture; about 1 and more: another scene. Infinite where the frame size differs."""
+    """Below 0.1: the same scene; above 0.85: another one. Infinite where the frame size differs."""
     if a.size != b.size:
         return float("inf")
     blocks = 1.0 - _likeness(a.luma, b.luma)  # 0..2, blind to gain and offset
@@ -76,17 +76,22 @@ class CutDetector:
 
     def __init__(self) -> None:
         self._usual = 0.0
+        self._before_flash: Thumb | None = None
 
     def judge(self, before: Thumb, here: Thumb, after: Thumb | None) -> Cut:
         """Is there a cut between ``before`` and ``here``? ``after`` (None at the end) tells a flash from a cut."""
         d = change(before, here)
         if not np.isfinite(d):
             return Cut.CUT
-        usual, self._usual = self._usual, 0.8 * self._usual + 0.2 * max(d, 0.0)
-        if d < max(_DOUBT, min(_USUAL * usual, 0.9)):
+        usual, self._usual = self._usual, 0.7 * self._usual + 0.3 * max(d, 0.0)
+        if d < max(_DOUBT, min(_USUAL * usual, _CUT)):
             return Cut.NONE
-        self._usual = usual  # a cut says nothing of the scene's own motion
-        if d < _CUT:
-            return Cut.DOUBT
+        flash_over = self._before_flash is not None and change(self._before_flash, here) < 0.8 * _CUT
         back = change(before, after) if after is not None else d
-        return Cut.CUT if back >= 0.8 * _CUT else Cut.DOUBT
+        self._before_flash = before if back < 0.8 * _CUT else None
+        if flash_over:
+            return Cut.DOUBT
+        if d < max(_CUT, _USUAL * min(usual, 0.3)) or back < 0.8 * _CUT:
+            return Cut.DOUBT
+        self._usual = usual  # a cut says nothing of the scene's own motion
+        return Cut.CUT

@@ -37,7 +37,8 @@ def looks(frames: Iterable[Frame], every: int | None) -> Iterator[Look]:
     """
     lumas: list[Luma] = []
     damaged: list[int] = []
-    new_scene, since, last_time = False, 0, 0.0
+    new_scene = False
+    searched: Frame | None = None  # the last one that was
     for here, before, after in _judged(frames):
         frame = here.frame
         if before == Cut.CUT:
@@ -45,20 +46,17 @@ def looks(frames: Iterable[Frame], every: int | None) -> Iterator[Look]:
         lumas.append(here.luma)
         if frame.damaged:
             damaged.append(frame.index)
-        since += 1
-        elapsed = frame.seconds - last_time
-        first, last = last_time == 0.0 and since == len(lumas) == 1, after is None
-        due = _due(since, elapsed, every)
-        if first or last or due or before != Cut.NONE or after != Cut.NONE:
+        due = searched is None or after is None or _due(searched, frame, len(lumas), every)
+        if due or before != Cut.NONE or after != Cut.NONE:
             yield Look(frame, tuple(lumas), new_scene, tuple(damaged))
             lumas, damaged = [], []
-            new_scene, since, last_time = False, 0, frame.seconds
+            new_scene, searched = False, frame
 
 
-def _due(since: int, elapsed: float, every: int | None) -> bool:
+def _due(searched: Frame, here: Frame, since: int, every: int | None) -> bool:
     if every is not None:
         return since >= every
-    return since >= _LONGEST or elapsed >= PERIOD
+    return since >= _LONGEST or here.seconds - searched.seconds >= PERIOD
 
 
 def _judged(frames: Iterable[Frame]) -> Iterator[tuple[_Seen, Cut, Cut | None]]:

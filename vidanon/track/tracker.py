@@ -18,7 +18,7 @@ from vidanon.config import TrackSettings
 from vidanon.track import kalman
 from vidanon.track.assign import two_stage
 from vidanon.track.base import Box, Boxes, iou, to_boxes, to_state, union
-from vidanon.track.flow import Luma, Step, follow
+from vidanon.track.flow import Luma, Step, carry, follow
 from vidanon.track.path import Hit, Node, between, beyond, carried_back
 from vidanon.track.smooth import smoothed
 from vidanon.types import Detection, PlanRow
@@ -29,6 +29,7 @@ _FLOW_TRUST = 4.0  #: a step of the flow against a detector's box, in variance
 _MIN_ANCHOR = 0.25  #: least likeness to the last hit's patch, for the flow to go on
 _SAME = 0.6  #: overlap of two tracks on one face
 _WEAK_IOU = 0.3
+_SURELY = 0.8  #: likeness of the patches on both sides of a cut, for a track to be followed over it
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Tracker:
         """``lumas``: the frames since the last look, in order, the look itself last; ``detections`` of the look,
         in coded px; None: the detector failed there. Returns the rows that are final now.
         """
-        if self._now < 0 or self._scene > self._now:
+        if self._now < 0:
             self._scene = lumas[0].index
         self._remember(lumas)
         for track in self._tracks:
@@ -90,19 +91,37 @@ class Tracker:
         self._drop()
         return self._taken()
 
-    def cut(self, scene: int) -> list[PlanRow]:
-        """Another scene starts at frame ``scene``: every track ends, nothing is carried over."""
+    def cut(self, first: Luma) -> list[PlanRow]:
+        """Another scene starts with the frame ``first``; call before the ``step`` that brings it.
+
+        Every track ends that cannot plainly be followed into it: where the cut was a mistake (a flash, a picture
+        in the picture) the others stay. Nothing is carried back over the cut.
+        """
+        stay = [t for t in self._tracks if self._crosses(t, first)]
         for track in self._tracks:
-            self._end(track, scene - 1)
-        self._tracks = []
-        self._lumas.clear()
+            if track not in stay:
+                self._end(track, first.index - 1)
+        self._tracks = stay
+        for index in [i for i in self._lumas if i < self._now]:
+            del self._lumas[index]
         self._looks.clear()
-        self._scene = scene
+        self._scene = first.index
         return self._taken()
+
+    def _crosses(self, track: Track, first: Luma) -> bool:
+        before = self._lumas.get(first.index - 1)
+        if before is None or (before.width, before.height) != (first.width, first.height):
+            return False
+        box = track.box_at(self._now)
+        step = carry(before, first, box, track.mean[:2, 1])
+        return step is not None and step.ncc >= _SURELY
 
     def finish(self) -> list[PlanRow]:
         """The stream has ended with the last look."""
-        return self.cut(self._now + 1)
+        for track in self._tracks:
+            self._end(track, self._now)
+        self._tracks = []
+        return self._taken()
 
     # -- one look --------------------------------------------------------------------------------------------------
 
