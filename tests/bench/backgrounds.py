@@ -53,7 +53,9 @@ class Still(Background):
     def __init__(self, label: str, picture: Bytes, width: int, height: int, pan: tuple[float, float]) -> None:
         self.label = label
         scale = max(width * 1.2 / picture.shape[1], height * 1.2 / picture.shape[0])
-        self._picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+        self._picture = np.asarray(
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8
+        )
         self._size, self._pan = (width, height), pan
 
     def frame(self, index: int) -> Bytes:
@@ -69,10 +71,13 @@ def texture(rng: np.random.Generator, width: int, height: int) -> Bytes:
     """Coloured cloud noise over a gradient with a few flat panels: walls and furniture, without an edge of a face."""
     picture = np.zeros((height, width, 3), np.float32)
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    picture += rng.uniform(60, 190, 3).astype(np.float32) * (1 - ramp) + rng.uniform(60, 190, 3).astype(np.float32) * ramp
+    picture += (
+        rng.uniform(60, 190, 3).astype(np.float32) * (1 - ramp) + rng.uniform(60, 190, 3).astype(np.float32) * ramp
+    )
     for cells, strength in ((6, 26.0), (24, 14.0), (96, 8.0)):
         coarse = rng.normal(0, 1, (max(2, cells * height // width), cells, 3)).astype(np.float32)
         picture += strength * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture = 0.3 * picture + 0.7 * picture.mean(2, keepdims=True)  # walls are not rainbows
     for _ in range(int(rng.integers(3, 8))):
         x, y = int(rng.uniform(0, width)), int(rng.uniform(0, height))
         w, h = int(rng.uniform(60, 420)), int(rng.uniform(60, 320))
@@ -90,7 +95,7 @@ def _decode(path: Path, start: int, count: int) -> list[Bytes]:
         stream.thread_type = "AUTO"
         for i, frame in enumerate(container.decode(stream)):
             if i >= start:
-                pictures.append(frame.to_ndarray(format="rgb24"))
+                pictures.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             if len(pictures) == count:
                 break
     return pictures

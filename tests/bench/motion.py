@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +43,9 @@ class Occluder:
     angle: Floats
 
 
-def _path(rng: np.random.Generator, kind: str, n: int, size: float, start: tuple[float, float], width: int, height: int) -> tuple[Floats, Floats]:
+def _path(
+    rng: np.random.Generator, kind: str, n: int, size: float, start: tuple[float, float], width: int, height: int
+) -> tuple[Floats, Floats]:
     """Positions of one path. Speeds go with the face: a quarter of its size per frame at most."""
     t = np.arange(n, dtype=np.float64)
     x0, y0 = start
@@ -80,7 +83,7 @@ def _swing(rng: np.random.Generator, n: int, limit: float) -> Floats:
     if draw < 0.65:
         return np.full(n, rng.uniform(-1, 1) * limit)
     phase, rate = rng.uniform(0, 6.28), 2 * np.pi / rng.uniform(40, 140)
-    return rng.uniform(0.4, 1) * limit * np.sin(rate * t + phase)
+    return np.asarray(rng.uniform(0.4, 1) * limit * np.sin(rate * t + phase), np.float64)
 
 
 def _bump(n: int, begin: float, end: float, ramp: float) -> Floats:
@@ -89,7 +92,15 @@ def _bump(n: int, begin: float, end: float, ramp: float) -> Floats:
     return np.clip(np.minimum((t - begin) / ramp, (end - t) / ramp), 0, 1)
 
 
-def actor(rng: np.random.Generator, portrait: Portrait, bucket: tuple[int, int], n: int, cell: tuple[float, float], width: int, height: int) -> Actor:
+def actor(
+    rng: np.random.Generator,
+    portrait: Portrait,
+    bucket: tuple[int, int],
+    n: int,
+    cell: tuple[float, float],
+    width: int,
+    height: int,
+) -> Actor:
     """A head of a size bucket with a path that starts in ``cell`` (shares of the frame)."""
     size0 = float(np.exp(rng.uniform(np.log(bucket[0] + 1), np.log(bucket[1]))))
     growth = float(np.exp(rng.uniform(-0.5, 0.5))) if rng.random() < 0.4 else 1.0
@@ -97,7 +108,10 @@ def actor(rng: np.random.Generator, portrait: Portrait, bucket: tuple[int, int],
     events = ["scale"] if growth != 1 else []
     kind = str(rng.choice(PATHS, p=[0.22, 0.22, 0.16, 0.16, 0.12, 0.12]))
     margin = 0.75 * size0
-    start = (float(np.clip(cell[0] * width, margin, width - margin)), float(np.clip(cell[1] * height, margin, height - margin)))
+    start = (
+        float(np.clip(cell[0] * width, margin, width - margin)),
+        float(np.clip(cell[1] * height, margin, height - margin)),
+    )
     x, y = _path(rng, kind, n, size0, start, width, height)
     events.append(kind)
     turned = portrait.source == "turned"
@@ -122,7 +136,7 @@ def actor(rng: np.random.Generator, portrait: Portrait, bucket: tuple[int, int],
     return Actor(portrait, x, y, size, roll, yaw, defocus, gain, float(rng.uniform(0.2, 0.6)), events)
 
 
-def _premultiplied(rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _premultiplied(rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.dstack([rgb.astype(np.float32) * alpha[..., None], alpha]).astype(np.float32)
 
 
@@ -176,7 +190,9 @@ def occluders(rng: np.random.Generator, who: Actor, height: int) -> list[Occlude
         who.events.append("bar")
         bar = slab(rng, rng.uniform(0.25, 0.6) * size, height * 1.2)
         speed = rng.choice([-1, 1]) * rng.uniform(0.05, 0.15) * size
-        return [Occluder(bar, who.x[middle] + speed * (t - middle), np.full(n, height / 2), np.full(n, rng.uniform(-8, 8)))]
+        return [
+            Occluder(bar, who.x[middle] + speed * (t - middle), np.full(n, height / 2), np.full(n, rng.uniform(-8, 8)))
+        ]
     if draw < 0.42 and np.ptp(who.x) > 2 * size:
         who.events.append("behind")
         panel = slab(rng, rng.uniform(1.6, 2.4) * size, rng.uniform(2.5, 4) * size)

@@ -80,7 +80,7 @@ def cut_out(rgb: Bytes, face: npt.NDArray[np.float32], name: str, source: str) -
     size = 2 * max(a, b)
     scale = min(1.0, MAX_FACE / size)
     if scale < 1:
-        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rgb = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     cx, cy, a, b, size = cx * scale, cy * scale, a * scale, b * scale, size * scale
     height, width = rgb.shape[:2]
     if cx - a < 2 or cy - b < 2 or cx + a > width - 2 or cy + b > height - 2:
@@ -118,7 +118,7 @@ def head_alpha(patch: Bytes, centre: tuple[float, float], axes: tuple[float, flo
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(np.ascontiguousarray(view), labels, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
     found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    found = np.asarray(cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
     count, parts = cv2.connectedComponents(found)
     if count > 2:
         found = (parts == parts[int(centre[1] * small), int(centre[0] * small)]).astype(np.uint8)
@@ -197,7 +197,9 @@ class YuNet:
         return faces
 
 
-def load_portraits(data: Path | None, cache: Path, folder: Path | None = None, yunet: Path | None = None) -> list[Portrait]:
+def load_portraits(
+    data: Path | None, cache: Path, folder: Path | None = None, yunet: Path | None = None
+) -> list[Portrait]:
     """Every usable head, from the cache where it is there. Raises SystemExit where nothing can be found."""
     model = yunet or (data / "detectors" / "yunet_n_dynamic.onnx" if data else None)
     if model is None or not model.is_file():
@@ -242,7 +244,7 @@ def _read(path: Path) -> list[Portrait]:
     portraits = []
     for i, label in enumerate(names):
         source, name = str(label).split("\t")
-        rgba = cv2.imdecode(data[ends[i - 1] if i else 0 : ends[i]], cv2.IMREAD_UNCHANGED)
+        rgba = np.asarray(cv2.imdecode(data[ends[i - 1] if i else 0 : ends[i]], cv2.IMREAD_UNCHANGED), np.uint8)
         cx, cy, a, b, roll = (float(v) for v in numbers[i])
         portraits.append(Portrait(name, source, rgba, (cx, cy), (a, b), roll))
     return portraits
