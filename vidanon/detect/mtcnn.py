@@ -72,6 +72,7 @@ class Mtcnn(Detector):
         self.min_face = min_face
         self.thresholds = thresholds
         self.factor = factor
+        self.fast_dtype = fast_dtype
         self.device = torch.device(device)
         self.max_windows = max_windows
         self.max_faces = max_faces
@@ -197,7 +198,11 @@ class Mtcnn(Detector):
         if not crops:
             return np.zeros((0, 5 if net is rnet else 15), np.float32)
         batch = torch.cat(crops)
-        out = torch.cat([net(part, weights) for part in batch.split(_BATCH.get(self.device.type, 1024))]).cpu().numpy()
+        out = (
+            torch.cat([net(part, weights) for part in torch.split(batch, _BATCH.get(self.device.type, 1024))])
+            .cpu()
+            .numpy()
+        )
         back = np.argsort(images, kind="stable")  # crops lie picture by picture
         answer = np.empty_like(out)
         answer[back] = out

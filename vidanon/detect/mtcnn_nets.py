@@ -36,7 +36,11 @@ def load_net(path: Path, net: str, device: torch.device, dtype: torch.dtype = to
     out: dict[str, torch.Tensor] = {}
     state = dict(state)
     state["conv1.weight"] = state["conv1.weight"].float() / 128
-    heads = {"pnet": ("conv4_1", "conv4_2"), "rnet": ("dense5_1", "dense5_2"), "onet": ("dense6_1", "dense6_2", "dense6_3")}
+    heads = {
+        "pnet": ("conv4_1", "conv4_2"),
+        "rnet": ("dense5_1", "dense5_2"),
+        "onet": ("dense6_1", "dense6_2", "dense6_3"),
+    }
     for part in ("weight", "bias"):  # the heads read the same features: one layer
         classes, *rest = (state.pop(f"{head}.{part}").float() for head in heads[net])
         # softmax over (no face, face) is the sigmoid of their difference
@@ -44,10 +48,8 @@ def load_net(path: Path, net: str, device: torch.device, dtype: torch.dtype = to
     out.update({name: tensor.float() for name, tensor in state.items()})
     if dtype is not torch.float32:
         _pad_channels(out)
-    return {
-        name: tensor.to(device, dtype).contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.contiguous_format)
-        for name, tensor in out.items()
-    }
+    formats = {name: torch.channels_last if t.ndim == 4 else torch.contiguous_format for name, t in out.items()}
+    return {name: t.to(device, dtype).contiguous(memory_format=formats[name]) for name, t in out.items()}
 
 
 def _centred(x: torch.Tensor, w: Weights) -> torch.Tensor:

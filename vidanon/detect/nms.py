@@ -51,7 +51,7 @@ def nms(boxes: FloatArray, scores: FloatArray, threshold: float, over: Overlap =
 def nms_by_group(
     boxes: FloatArray, scores: FloatArray, groups: npt.NDArray[np.intp], threshold: float, over: Overlap = "union"
 ) -> npt.NDArray[np.intp]:
-    """:func:`nms` inside each group (image) alone; ``groups`` (n,), ascending groups first, best score first in each."""
+    """:func:`nms` inside each group (picture) alone; answers group by group, ascending, best score first in each."""
     kept = [np.flatnonzero(groups == g) for g in np.unique(groups)]
     kept = [idx[nms(boxes[idx], scores[idx], threshold, over)] for idx in kept]
     return np.concatenate(kept) if kept else np.zeros(0, np.intp)

@@ -22,7 +22,7 @@ from vidanon.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_GPU_PROVIDER = "CUDAExecutionProvider"
+GPU_PROVIDER = "CUDAExecutionProvider"
 _CPU_PROVIDER = "CPUExecutionProvider"
 
 
@@ -37,6 +37,15 @@ class Runtime:
     @cached_property
     def has_onnxruntime(self) -> bool:
         return importlib.util.find_spec("onnxruntime") is not None
+
+    @cached_property
+    def fast_dtype(self) -> torch.dtype:
+        """Number type for networks that only propose: bfloat16 where this CPU multiplies it in hardware (AMX or
+        AVX512), float32 elsewhere, and on a GPU, which is fast enough."""
+        bf16 = self.device.type == "cpu" and any(
+            getattr(torch.cpu, probe, bool)() for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        )
+        return torch.bfloat16 if bf16 else torch.float32
 
     def onnx_session(self, path: Path) -> tuple[Any, str]:
         """An onnxruntime session of ``path`` and the provider it *really* uses (``session.get_providers()``).
@@ -53,7 +62,7 @@ class Runtime:
         options.log_severity_level = 4  # errors arrive as exceptions; its warnings on stderr are for developers
         providers: list[Any] = [_CPU_PROVIDER]
         if self.device.type == "cuda":
-            providers.insert(0, (_GPU_PROVIDER, {"device_id": self.device.index or 0}))
+            providers.insert(0, (GPU_PROVIDER, {"device_id": self.device.index or 0}))
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions share no public base class

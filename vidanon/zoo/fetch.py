@@ -20,6 +20,7 @@ from vidanon.zoo.registry import Model, find
 
 TIMEOUT = 15.0  #: seconds without a byte before a download is given up
 _CHUNK = 1 << 20
+_HOW = "put its file into a folder named by VIDANON_MODELS"
 
 
 def resolve(name: str, *, offline: bool = False, registry: dict[str, Model] | None = None) -> Path:
@@ -40,7 +41,7 @@ def resolve(name: str, *, offline: bool = False, registry: dict[str, Model] | No
         _check(cached, model, f"delete {cached} to fetch it again")
         return cached
     if offline:
-        raise ModelUnavailable(f"model '{name}' is not on this machine; put its file into a folder named by VIDANON_MODELS")
+        raise ModelUnavailable(f"model '{name}' is not on this machine; {_HOW}")
     if model.consent:
         raise ModelUnavailable(f"model '{name}' ({model.licence}) is fetched only by 'vidanon models fetch {name}'")
     return fetch(model)
@@ -71,14 +72,14 @@ def fetch(model: Model) -> Path:
             os.fsync(out.fileno())
         if size != model.size or digest.hexdigest() != model.sha256:
             raise ModelError(
-                f"model '{model.name}': what {model.url} sent is not the registered file (SHA-256 or size differs); not used"
+                f"model '{model.name}': {model.url} did not send the registered file (SHA-256 or size differs); {_HOW}"
             )
         part.replace(target)
         return target
     except (HTTPException, OSError) as error:  # URLError and TimeoutError are OSErrors
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise ModelUnavailable(
-            f"model '{model.name}' cannot be fetched ({reason}); connect, or put its file into a folder named by VIDANON_MODELS"
+            f"model '{model.name}' cannot be fetched ({reason}); connect to the network, or {_HOW}"
         ) from error
     finally:
         if part is not None:
@@ -86,7 +87,7 @@ def fetch(model: Model) -> Path:
 
 
 def cache_dir() -> Path:
-    """``$VIDANON_CACHE``, else ``$XDG_CACHE_HOME/vidanon``, else ``~/.cache/vidanon``: model files, nothing of a user's footage."""
+    """``$VIDANON_CACHE``, else ``$XDG_CACHE_HOME/vidanon``, else ``~/.cache/vidanon``. Holds model files only."""
     if own := os.environ.get("VIDANON_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -128,7 +129,7 @@ def _in_package(model: Model) -> Path:
         if path.is_file():
             _check(path, model, f"reinstall {model.package}")
             return path
-    raise ModelUnavailable(f"model '{model.name}' comes with the package {model.package}, which is not installed; install it")
+    raise ModelUnavailable(f"model '{model.name}' comes with the package {model.package}; install that")
 
 
 def _check(path: Path, model: Model, remedy: str) -> None:

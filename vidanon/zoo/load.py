@@ -11,6 +11,12 @@ from safetensors import SafetensorError
 
 from vidanon.errors import ModelError
 
+# what torch and safetensors raise on a file with other content, or cut short
+_NOT_TENSORS = (
+    pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError,
+    IndexError,
+)  # fmt: skip
+
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Name -> tensor (CPU) of a ``.safetensors`` file, or of a ``.pt``/``.pth`` holding a plain dictionary of tensors.
@@ -21,9 +27,9 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path}: not a file of tensors only ({reason}); it was not loaded, get the original") from error
+    except _NOT_TENSORS as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise ModelError(f"{path}: not a file of tensors only ({reason}); get the original") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error}); check path and permissions") from error
     if not isinstance(state, dict) or not all(

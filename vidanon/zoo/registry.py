@@ -29,7 +29,7 @@ class Model:
 
 
 def models_dir() -> Path:
-    """The folder with registry.toml: inside an installed wheel (``vidanon/_models``), else in the checkout (``models/``).
+    """The folder with registry.toml: ``vidanon/_models`` of an installed wheel, else ``models/`` of the checkout.
 
     Raises ModelError where neither is there.
     """

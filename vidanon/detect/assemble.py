@@ -1,0 +1,92 @@
+"""Which detectors a run uses: all that can be had, by name, with what it costs where one cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidanon.config import DetectSettings
+from vidanon.detect.base import Detector
+from vidanon.detect.mtcnn import Mtcnn
+from vidanon.detect.tiles import TiledDetector
+from vidanon.detect.union import UnionDetector
+from vidanon.detect.yunet import YuNet
+from vidanon.errors import ModelUnavailable
+from vidanon.runtime.device import Runtime
+from vidanon.zoo.fetch import resolve
+from vidanon.zoo.registry import find
+
+MTCNN_MODELS = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
+MTCNN_THRESHOLDS = (0.5, 0.55, 0.35)
+GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
+WITHOUT_YUNET = "faces that are small, turned or half hidden are missed more often"
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """What :func:`make_detectors` put together."""
+
+    finder: Detector  #: the full search
+    refiner: Mtcnn | None  #: looks again at known faces; None where only YuNet was asked for
+    gate: Detector  #: a light one, for a second look at the output
+    names: tuple[str, ...]
+    fallbacks: tuple[str, ...]  #: what could not be had, why, and what that costs
+    models: dict[str, str]  #: model name -> SHA-256
+    runtime: str  #: what computes them, as "mtcnn: torch cpu bfloat16; yunet: onnxruntime/CPU"
+
+
+def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool = False) -> Detectors:
+    """Detectors for ``settings.detector``: all (default), mtcnn or yunet.
+
+    ``all`` goes on with MTCNN where YuNet's file cannot be had, and says what that costs. A detector asked for by name
+    that cannot be had raises ModelUnavailable; a file that is not what the registry says raises ModelError.
+    """
+    found: list[Detector] = []
+    fallbacks: list[str] = []
+    models: dict[str, str] = {}
+    backends: list[str] = []
+    mtcnn: Mtcnn | None = None
+    yunet_file: Path | None = None
+    if settings.detector in ("all", "mtcnn"):
+        mtcnn = _mtcnn(settings.min_face, settings.thresh, runtime)
+        models.update({name: find(name).sha256 for name in MTCNN_MODELS})
+        backends.append(f"mtcnn: torch {runtime.device} {str(mtcnn.fast_dtype).removeprefix('torch.')}")
+        found.append(mtcnn)
+    if settings.detector in ("all", "yunet"):
+        try:
+            yunet_file = resolve("yunet", offline=offline)
+        except ModelUnavailable as error:
+            if mtcnn is None:
+                raise
+            fallbacks.append(f"MTCNN alone: {error}; {WITHOUT_YUNET}")
+    if yunet_file is not None:
+        yunet = YuNet(yunet_file, runtime, settings.min_face)
+        models["yunet"] = find("yunet").sha256
+        backends.append(f"yunet: {yunet.backend}")
+        fallbacks += yunet.notes
+        found.append(yunet)
+    gate: Detector = (
+        _mtcnn(GATE_MIN_FACE, None, runtime) if yunet_file is None else YuNet(yunet_file, runtime, GATE_MIN_FACE)
+    )
+    union = UnionDetector(found, settings.thresh or 0.0)
+    return Detectors(
+        finder=TiledDetector(union, settings.max_side, settings.min_face),
+        refiner=mtcnn,
+        gate=gate,
+        names=tuple(d.name for d in found),
+        fallbacks=tuple(fallbacks),
+        models=models,
+        runtime="; ".join(backends),
+    )
+
+
+def _mtcnn(min_face: int, thresh: float | None, runtime: Runtime) -> Mtcnn:
+    pnet, rnet, onet = (resolve(name) for name in MTCNN_MODELS)
+    p, r, o = MTCNN_THRESHOLDS
+    return Mtcnn(
+        min_face,
+        (p, r, o if thresh is None else min(o, thresh)),
+        device=runtime.device,
+        weights=(pnet, rnet, onet),
+        fast_dtype=runtime.fast_dtype,
+    )
