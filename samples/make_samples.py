@@ -41,7 +41,7 @@ def portrait() -> Iterator[Picture]:
 
 
 def group() -> Iterator[Picture]:
-    """Four cut-outs on their ways. (start x, y) -> (end x, y) of the face in px, scale, mirrored, (from, to) in [0, 1]."""
+    """Four cut-outs on their ways: the face goes from (x, y) to (x, y) px, scale, mirrored, there (from, to) in [0, 1]."""
     paths = (  # the far ones first
         ((330, 150), (860, 170), 0.45, True, (0.0, 0.8)),
         ((110, 300), (420, 330), 0.55, False, (0.0, 1.0)),
@@ -57,8 +57,8 @@ def group() -> Iterator[Picture]:
             if first <= t < last:
                 u = (t - first) / (last - first)
                 x, y = x0 + (x1 - x0) * u, y0 + (y1 - y0) * u + 6 * math.sin(20 * u)
-                sign = -1.0 if mirrored else 1.0
-                move = np.array([[sign * scale, 0, x - sign * scale * FACE[0]], [0, scale, y - scale * FACE[1]]], np.float32)
+                across = -scale if mirrored else scale
+                move = np.array([[across, 0, x - across * FACE[0]], [0, scale, y - scale * FACE[1]]], np.float32)
                 layer = cv2.warpAffine(figure, move, (960, 540), flags=cv2.INTER_AREA)
                 mask = cv2.warpAffine(alpha, move, (960, 540), flags=cv2.INTER_AREA)[..., None]
                 out += (layer.astype(np.float32) - out) * mask

@@ -36,7 +36,12 @@ def pairs(words: list[str], output: str | None = None, neutral: bool = False) ->
         (
             ["in", "out"],
             None,
-            {"in/a.mp4": "out/a.mp4", "in/b.MOV": "out/b.MOV", "in/sub/c.mkv": "out/sub/c.mkv", "in/sub/d.gif": "out/sub/d.mp4"},
+            {
+                "in/a.mp4": "out/a.mp4",
+                "in/b.MOV": "out/b.MOV",
+                "in/sub/c.mkv": "out/sub/c.mkv",
+                "in/sub/d.gif": "out/sub/d.mp4",
+            },
         ),
         (["in/*.mp4", "out"], None, {"in/a.mp4": "out/a.mp4"}),
         (["in/**/*.mkv"], "out", {"in/sub/c.mkv": "out/c.mkv"}),
@@ -51,7 +56,11 @@ def pairs(words: list[str], output: str | None = None, neutral: bool = False) ->
             },
         ),
         (["in/a.mp4", "in/b.MOV"], "out", {"in/a.mp4": "out/a.mp4", "in/b.MOV": "out/b.MOV"}),
-        (["in/sub", "in/sub"], None, {"in/sub/c.mkv": "in/sub/c_anonymized.mkv", "in/sub/d.gif": "in/sub/d_anonymized.mp4"}),
+        (
+            ["in/sub", "in/sub"],
+            None,
+            {"in/sub/c.mkv": "in/sub/c_anonymized.mkv", "in/sub/d.gif": "in/sub/d_anonymized.mp4"},
+        ),
         (["in/a.mp4", "in/a.mp4"], "out", {"in/a.mp4": "out/a.mp4"}),
     ],
 )  # fmt: skip

@@ -14,7 +14,15 @@ from vidanon.errors import UsageError
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0", 0.0), ("90", 90.0), ("1.25", 1.25), (".5", 0.5), ("1:30", 90.0), ("00:01:30.500", 90.5), ("100:00:00", 360000.0)],
+    [
+        ("0", 0.0),
+        ("90", 90.0),
+        ("1.25", 1.25),
+        (".5", 0.5),
+        ("1:30", 90.0),
+        ("00:01:30.500", 90.5),
+        ("100:00:00", 360000.0),
+    ],
 )
 def test_seconds(text: str, expected: float) -> None:
     assert options.seconds(text, "--start-time") == expected

@@ -37,7 +37,12 @@ sys.exit(main(sys.argv[1:]))
 
 def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*VIDANON, *words], capture_output=True, text=True, cwd=cwd, env={**ENV, **(env or {})}, stdin=subprocess.DEVNULL
+        [*VIDANON, *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**ENV, **(env or {})},
+        stdin=subprocess.DEVNULL,
     )
 
 

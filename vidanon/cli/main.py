@@ -38,7 +38,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else ""
-        if first not in self.commands and not first.startswith(GROUP_OPTIONS):
+        completing_first = ctx.resilient_parsing and not args
+        if not completing_first and first not in self.commands and not first.startswith(GROUP_OPTIONS):
             args = [RUN, *args]
         return super().parse_args(ctx, args)
 
@@ -151,7 +152,8 @@ def _flush() -> None:
     """Whoever read us may be gone: then the exit code still tells, and the interpreter's own flush must not fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except BrokenPipeError:
             silence(stream)
         except (OSError, ValueError):

@@ -30,9 +30,9 @@ def check_places(jobs: Jobs, extras: Extras, force: bool) -> None:
         if path is None:
             continue
         if any(same(path, other) for job in jobs.jobs for other in (job.source, job.output)):
-            raise OutputError(f"{flag} {path} is the video itself; give another name")
+            raise UsageError(f"{flag} {path} is the video itself; give another name")
         if extras.tracks_in is not None and same(path, extras.tracks_in):
-            raise OutputError(f"{flag} {path} is the plan of --tracks-in; give another name")
+            raise UsageError(f"{flag} {path} is the plan of --tracks-in; give another name")
         if (first := used.setdefault(path.absolute(), flag)) != flag:
             raise UsageError(f"{first} and {flag} name the same file; give two names")
         if path.is_dir() or not path.absolute().parent.is_dir():
@@ -47,7 +47,7 @@ def check_places(jobs: Jobs, extras: Extras, force: bool) -> None:
 
 def check_output(job: Job, force: bool) -> None:
     if same(job.source, job.output):
-        raise OutputError(f"{job.output} is the input itself; give the output another name")
+        raise UsageError(f"{job.output} is the input itself; give the output another name")
     if job.output.is_dir():
         raise OutputError(f"{job.output} is a folder; name the output file")
     if os.path.lexists(job.output) and not force:

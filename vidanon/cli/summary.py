@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 LIMITS = "faces only: body, clothes, gait, voice and place can identify a person too"
 VOICES = "the audio is kept as it is, voices too (--no-audio leaves it out)"
 STATES = {
-    "DETECTED": "seen",
-    "REFINED": "looked at again between detections",
-    "BRIDGED": "bridged",
-    "COASTING": "after the last sight",
-    "BACKFILLED": "before the first sight",
-    "IMPORTED": "from the imported plan",
-    "ADDED": "added by the leak gate",
+    "detected": "seen",
+    "refined": "looked at again between detections",
+    "bridged": "bridged",
+    "coasting": "after the last sight",
+    "backfilled": "before the first sight",
+    "imported": "from the imported plan",
+    "added": "added by the leak gate",
 }
 
 
@@ -37,7 +37,7 @@ def lines(report: RunReport, output: Path, report_path: Path | None = None) -> I
     )
     if report.face_states:
         known = sorted(report.face_states.items(), key=lambda item: -item[1])
-        yield "  coverage    " + ", ".join(f"{STATES.get(state, state.lower())} {count}" for state, count in known)
+        yield "  coverage    " + ", ".join(f"{STATES.get(state, state)} {count}" for state, count in known)
     if report.kept:
         yield f"  left clear  {_count(report.kept, 'face')}, as asked (--keep, --redact)"
     for reason, count in report.covered.items():
@@ -56,7 +56,7 @@ def lines(report: RunReport, output: Path, report_path: Path | None = None) -> I
         yield f"  audio       {text}"
     yield f"  encoder     {report.encoder}"
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
-    yield f"  speed       {report.fps:.1f} fps" + (f" ({stages})" if stages else "")
+    yield f"  speed       {report.fps:.1f} frames a second" + (f" ({stages})" if stages else "")
     if report_path is not None:
         yield f"  report      {report_path}"
     yield f"  limits      {LIMITS}" + (f"; {VOICES}" if _has_audio(report) else "")

@@ -41,7 +41,7 @@ class Terminal:
         """A callback that shows how far the job on ``name`` is."""
         if self.quiet:
             yield lambda progress: None
-        elif sys.stderr.isatty():
+        elif sys.stderr is not None and sys.stderr.isatty():
             with _bar(name) as show:
                 yield show
         else:
@@ -53,8 +53,10 @@ def error(line: str) -> None:
     write(sys.stderr, f"vidanon: error: {one_line(line)}")
 
 
-def write(stream: TextIO, line: str) -> None:
+def write(stream: TextIO | None, line: str) -> None:
     """A line, whatever the stream can show of it; a closed pipe is taken for /dev/null from then on."""
+    if stream is None:  # the process was started with the descriptor closed
+        return
     try:
         try:
             stream.write(line + "\n")
