@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from vidanon.detect.base import Detector
 from vidanon.detect.mtcnn_nets import Weights, load_net, onet, pnet, rnet
 from vidanon.detect.mtcnn_sample import Picture, Size, picture
-from vidanon.detect.nms import nms_by_group
+from vidanon.detect.nms import nms_by_group, overlaps
 from vidanon.types import ByteArray, Detection, FloatArray
 
 _CELL, _STRIDE = 12, 2  # P-Net's window and step, px of a pyramid level
 _BATCH = {"cpu": 64, "cuda": 4096}  # windows per forward pass of stages 2 and 3: what fits a cache, or the memory
-_REFINE_ROUNDS = 2
-_REFINE_MARGIN = 1.15
+
+_VOTES = 0.6  # least overlap with the best window of a face for another to count for its place
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,13 @@ class Mtcnn(Detector):
             found[row].append(Detection(windows.boxes[i], float(windows.scores[i]), landmarks[i], self.name))
         return found
 
-    def refine(
-        self, images: Sequence[ByteArray], boxes: Sequence[FloatArray], rounds: int = _REFINE_ROUNDS
-    ) -> list[list[Detection | None]]:
+    def refine(self, images: Sequence[ByteArray], boxes: Sequence[FloatArray]) -> list[list[Detection | None]]:
         """Look again at known faces: ``boxes[i]`` (k, 4) px, where picture i should show one each.
 
-        Only O-Net runs, on all boxes of all pictures in one batch, ``rounds`` times, each round on the box the last one
-        regressed. Answers per box the regressed face, or None where the last round's probability is under the
-        threshold.
+        All boxes of all pictures in one batch: R-Net centres the box (its score is not asked), O-Net judges, regresses
+        and finds the landmarks. Answers per box the face, or None where O-Net's probability is not over the threshold.
+        Boxes wrong by a quarter of their size in place and scale come back as well as exact ones; two rounds of O-Net
+        are no better and cost nearly twice as much, one round is worse.
         """
         answer: list[list[Detection | None]] = [[None] * len(b) for b in boxes]
         where = [(i, k) for i, b in enumerate(boxes) for k in range(len(b))]
@@ -109,12 +108,13 @@ class Mtcnn(Detector):
         index = np.array([i for i, _ in where], np.intp)
         with torch.inference_mode():
             pictures = [picture(image, self.device) for image in images]
-            for _ in range(rounds):
-                crops = _square(current, _REFINE_MARGIN)
-                out = self._run(onet, self._onet, pictures, crops, index, 48)
-                current = _regress(crops, out[:, 1:5])
-        scores, landmarks = _sigmoid(out[:, 0]), _landmarks(crops, out[:, 5:15])
-        for (i, k), box, score, points in zip(where, current, scores, landmarks, strict=True):
+            crops = _square(current)
+            out = self._run(rnet, self._rnet, pictures, crops, index, 24)
+            crops = _square(_regress(crops, out[:, 1:5]))
+            out = self._run(onet, self._onet, pictures, crops, index, 48)
+        found, scores = _regress(crops, out[:, 1:5]), _sigmoid(out[:, 0])
+        landmarks = _landmarks(crops, out[:, 5:15])
+        for (i, k), box, score, points in zip(where, found, scores, landmarks, strict=True):
             if score > self.thresholds[2]:
                 answer[i][k] = Detection(box, float(score), points, self.name)
         return answer
@@ -182,7 +182,8 @@ class Mtcnn(Detector):
         crops, out = windows.boxes[stay], out[stay]
         found = _Windows(_regress(crops, out[:, 1:5]), scores[stay], windows.images[stay])
         keep = nms_by_group(found.boxes, found.scores, found.images, 0.7, "min")
-        return found[keep], _landmarks(crops, out[:, 5:15])[keep]
+        boxes, landmarks = _vote(found, _landmarks(crops, out[:, 5:15]), keep)
+        return _Windows(boxes, found.scores[keep], found.images[keep]), landmarks
 
     def _run(
         self,
@@ -255,6 +256,21 @@ def _tie_break(h: int, w: int) -> FloatArray:
     """A different tiny number for each cell of a 3 x 3 neighbourhood: a flat region must not keep all its windows."""
     y, x = np.arange(h)[:, None] % 3, np.arange(w)[None, :] % 3
     return np.asarray((3 * y + x) * 1e-5, np.float32)
+
+
+def _vote(found: _Windows, landmarks: FloatArray, keep: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+    """Boxes (k, 4) and landmarks (k, 5, 2) of the faces ``keep``, each the mean, weighted by score, of all windows that
+    found it. Their scores are all nearly 1, so the best one is a lottery; the mean jitters half as much from frame to
+    frame (.6 instead of 1.4 % of the face size at 40 px).
+    """
+    boxes, points = np.empty((len(keep), 4), np.float32), np.empty((len(keep), 5, 2), np.float32)
+    for n, i in enumerate(keep.tolist()):
+        alike = np.flatnonzero(found.images == found.images[i])
+        alike = alike[overlaps(found.boxes[i : i + 1], found.boxes[alike])[0] >= _VOTES]
+        weight = found.scores[alike] / found.scores[alike].sum()
+        boxes[n] = np.tensordot(weight, found.boxes[alike], 1)
+        points[n] = np.tensordot(weight, landmarks[alike], 1)
+    return boxes, points
 
 
 def _best_per_group(keep: npt.NDArray[np.intp], groups: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
