@@ -87,7 +87,7 @@ class Decoder:
 
     def _packets(
         self, container: av.container.InputContainer, damage: Callable[[str], None]
-    ) -> Iterator[av.Packet | None]:
+    ) -> Iterator[av.Packet[av.VideoStream] | None]:
         """Packets of the stream in file order; None at the end, for what the decoder still holds."""
         packets = container.demux(self._stream)
         while True:
@@ -106,7 +106,7 @@ class Decoder:
                 return
             yield packet
 
-    def _look_at(self, packet: av.Packet, damage: Callable[[str], None]) -> bool:
+    def _look_at(self, packet: av.Packet[av.VideoStream], damage: Callable[[str], None]) -> bool:
         """Count a packet; True where pictures before it are lost."""
         self._demuxed += 1
         self._seen_key = self._seen_key or packet.is_keyframe
@@ -138,13 +138,13 @@ def _whole_pictures(names: str) -> bool:
     return "mov" in names or "matroska" in names
 
 
-def _at(packet: av.Packet) -> str:
+def _at(packet: av.Packet[av.VideoStream]) -> str:
     pts = packet.pts if packet.pts is not None else packet.dts
     if pts is None or packet.time_base is None:
         return "a packet without a time"
     return f"the packet at {float(pts * packet.time_base):.3f} s"
 
 
-def _earliest(packet: av.Packet) -> int:
+def _earliest(packet: av.Packet[av.VideoStream]) -> int:
     times = [t for t in (packet.pts, packet.dts) if t is not None]
     return min(times) if times else -(2**63)

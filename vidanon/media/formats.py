@@ -98,7 +98,7 @@ def _convert(frame: av.VideoFrame, colour: Colour, keep_rgb: bool) -> tuple[av.V
             interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
         )  # fmt: skip
     except (av.FFmpegError, ValueError) as error:
-        raise UnsupportedError(f"pixel format {source.name} cannot be read; convert the file to yuv420p first") from error
+        raise UnsupportedError(f"pixel format {source.name} cannot be read; convert it to yuv420p first") from error
     return converted, SUPPORTED[target], colour
 
 
@@ -129,14 +129,14 @@ def views(frame: av.VideoFrame, fmt: PixelFormat, writable: bool) -> Planes:
     dtype = np.dtype(np.uint8 if fmt.depth == 8 else "<u2")
     views = []
     for index in range(fmt.planes):
-        plane = frame.planes[index]
+        plane: Any = frame.planes[index]  # a buffer
         rows, columns = plane_shape(fmt, index, frame.width, frame.height)
         stride = abs(plane.line_size)
         if plane.line_size >= 0:
             samples = np.frombuffer(plane, dtype).reshape(rows, stride // dtype.itemsize)
         else:  # bottom-up: the pointer is at the top row, which is the last one in memory
-            memory = (ctypes.c_uint8 * (stride * rows)).from_address(plane.buffer_ptr - stride * (rows - 1))
-            memory.owner = frame  # type: ignore[attr-defined]  # keeps the picture alive as long as the view
+            memory: Any = (ctypes.c_uint8 * (stride * rows)).from_address(plane.buffer_ptr - stride * (rows - 1))
+            memory.owner = frame  # keeps the picture alive as long as the view
             samples = np.frombuffer(memory, dtype).reshape(rows, stride // dtype.itemsize)[::-1]
         view = samples[:, :columns]
         view.flags.writeable = writable

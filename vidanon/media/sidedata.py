@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.sidedata.sidedata import Type
@@ -26,8 +27,7 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
             return None
         a, b, c, d = (n << 16 for n in numbers)
         return struct.pack("=9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    data = side_data.get(Type.DISPLAYMATRIX)
-    return bytes(data) if data is not None else None  # type: ignore[call-overload]
+    return _bytes(side_data, Type.DISPLAYMATRIX)
 
 
 def hdr_info(frame: av.VideoFrame) -> HdrInfo:
@@ -35,10 +35,18 @@ def hdr_info(frame: av.VideoFrame) -> HdrInfo:
         side_data = frame.side_data
     except ValueError:
         return HdrInfo()
-    mastering = side_data.get(Type.MASTERING_DISPLAY_METADATA)
-    light = side_data.get(Type.CONTENT_LIGHT_LEVEL)
-    cll, fall = struct.unpack("=II", bytes(light)[:8]) if light is not None else (None, None)  # type: ignore[call-overload]
-    return HdrInfo(_mastering(bytes(mastering)) if mastering is not None else None, cll, fall)  # type: ignore[call-overload]
+    mastering = _bytes(side_data, Type.MASTERING_DISPLAY_METADATA)
+    light = _bytes(side_data, Type.CONTENT_LIGHT_LEVEL)
+    cll, fall = struct.unpack("=II", light[:8]) if light is not None else (None, None)
+    return HdrInfo(_mastering(mastering) if mastering is not None else None, cll, fall)
+
+
+def _bytes(side_data: Any, kind: Type) -> bytes | None:
+    """``side_data`` is PyAV's container, whose keys are kinds."""
+    try:
+        return bytes(side_data[kind])
+    except KeyError:
+        return None
 
 
 def _mastering(data: bytes) -> Mastering | None:

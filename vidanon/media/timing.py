@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+_STRAY = 2  # up to so many faulty times are single slips
+_REORDER = 64  # frames by which decoding times may run ahead of display
 _JUMP_SECONDS = 0.1  # further back than this is a new timeline (joined recordings), not jitter
 
 
@@ -15,24 +17,24 @@ class Clock:
         self._time_base = time_base
         self._step = max(1, round(1 / (rate * time_base))) if rate else max(1, round(Fraction(1, 25) / time_base))
         self._last: int | None = None
+        self._last_dts: int | None = None
+        self._since_fall = _REORDER  # frames since decoding times last fell or were not known
         self._offset = 0
         self._had_pts = False
         self.interpolated = 0  #: frames without a time in the container
-        self.nudged = 0  #: frames moved by a few ticks because their time was not after the one before
+        self.nudged = 0  #: frames whose time was not after the one before
         self.joins = 0  #: times the timeline jumped back and was continued instead
 
     def stamp(self, pts: int | None, dts: int | None) -> int:
         """The pts of the next frame, in ticks; ``dts`` is the one of the packet it came from."""
-        if pts is not None:
-            self._had_pts = True
-            value = pts + self._offset
-        elif dts is not None and not self._had_pts and (self._last is None or dts + self._offset > self._last):
-            value = dts + self._offset  # containers without pts (AVI): in order of display after decoding
-        else:
-            self.interpolated += 1
-            value = 0 if self._last is None else self._last + self._step
+        if dts is None or self._last_dts is not None and dts <= self._last_dts:
+            self._since_fall = 0
+        self._since_fall += 1
+        self._last_dts = dts
+        self._had_pts = self._had_pts or pts is not None
+        value = self._raw(pts, dts) + self._offset
         if self._last is not None and value <= self._last:
-            if (self._last - value) * self._time_base > _JUMP_SECONDS:
+            if (self._last - value) * self._time_base > _JUMP_SECONDS and self._since_fall <= _REORDER:
                 self.joins += 1
                 self._offset += self._last + self._step - value
                 value = self._last + self._step
@@ -41,6 +43,16 @@ class Clock:
                 value = self._last + 1
         self._last = value
         return value
+
+    def _raw(self, pts: int | None, dts: int | None) -> int:
+        if pts is not None and (dts is None or self.nudged <= _STRAY):
+            return pts
+        # Packet times come in order of display too, a constant delay later: for containers without pts (AVI), and
+        # where pts proved to be in decoding order (a broken muxer).
+        if dts is not None and (not self._had_pts or pts is not None):
+            return dts
+        self.interpolated += 1
+        return 0 if self._last is None else self._last + self._step - self._offset
 
     def remarks(self) -> list[str]:
         """What was mended, one line each."""
