@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import av
 from av.audio.codeccontext import AudioCodecContext
@@ -22,9 +23,12 @@ from vidanon.config import Limits
 from vidanon.media.containers import Container
 from vidanon.media.limits import open_container
 
+Packet: TypeAlias = "av.Packet[Any]"
+
+_JUMP_SECONDS = Fraction(1, 10)  # further back than this is another timeline, not jitter
 _PEEK_PACKETS = 256  # looked at, at most, to find where every track starts
 _MPEG4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
-_PCM = frozenset({"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"})
+_PCM = frozenset(f"pcm_{kind}{end}" for kind in ("s16", "s24", "s32", "f32") for end in ("le", "be"))
 #: Codecs copied, by container: what players of that container know.
 COPIED: dict[str, frozenset[str]] = {
     "mp4": _MPEG4,
@@ -44,7 +48,9 @@ class Track(ABC):
         self.source = source
         self.base = source.time_base or Fraction(1, source.codec_context.sample_rate or 48000)
         self.packets = 0
-        self._last_dts: int | None = None
+        self._last: int | None = None  # dts of the last packet read, on the mended clock
+        self._next = 0  # where it ends
+        self._offset = 0
 
     @property
     def codec(self) -> str:
@@ -55,16 +61,36 @@ class Track(ABC):
         """Make the output's stream, before anything is muxed."""
 
     @abstractmethod
-    def feed(self, packet: av.Packet | None, shift: Fraction) -> list[av.Packet]:
+    def feed(self, packet: Packet | None, shift: Fraction) -> list[Packet]:
         """What to mux for a packet of the source (None: there are no more); ``shift`` in seconds."""
 
     @abstractmethod
     def describe(self) -> str:
         """One line for the report."""
 
-    def seconds(self, packet: av.Packet) -> Fraction | None:
-        time = packet.pts if packet.pts is not None else packet.dts
-        return None if time is None else time * self.base
+    def restart(self) -> None:
+        """The reader jumped: forget where the last packet was."""
+        self._last, self._next, self._offset = None, 0, 0
+
+    def mend(self, packet: Packet) -> None:
+        """Give the packet times that rise, in place; where the clock jumps back, what follows is put behind.
+
+        That is what the reader does with pictures, so that sound stays with them.
+        """
+        dts = packet.dts if packet.dts is not None else packet.pts
+        dts = self._next if dts is None else dts + self._offset
+        if self._last is not None and dts <= self._last:
+            jump = self._last - dts if (self._last - dts) * self.base > _JUMP_SECONDS else 0
+            self._offset += self._next - dts if jump else 0
+            dts = self._next if jump else self._last + 1
+        pts = dts if packet.pts is None else max(packet.pts + self._offset, dts)
+        packet.pts, packet.dts = pts, dts
+        self._last, self._next = dts, dts + max(1, packet.duration or 0)
+
+    def seconds(self, packet: Packet) -> Fraction:
+        """When a (mended) packet is heard."""
+        assert packet.pts is not None
+        return packet.pts * self.base
 
     def _sound(self) -> str:
         context = self.source.codec_context
@@ -72,31 +98,24 @@ class Track(ABC):
 
 
 class CopiedTrack(Track):
-    """Payloads untouched; times shifted, and raised by a tick where the source's do not rise."""
+    """Payloads untouched, times shifted."""
 
     def add_to(self, output: OutputContainer) -> None:
         self._stream = output.add_stream_from_template(self.source, opaque=True)
         self._stream.time_base = self.base
 
-    def feed(self, packet: av.Packet | None, shift: Fraction) -> list[av.Packet]:
+    def feed(self, packet: Packet | None, shift: Fraction) -> list[Packet]:
         if packet is None:
             return []
         copy = av.Packet(bytes(packet))
         ticks = round(shift / self.base)
-        dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None:
-            dts = 0 if self._last_dts is None else self._last_dts + 1 - ticks
-        dts += ticks
-        if self._last_dts is not None and dts <= self._last_dts:
-            dts = self._last_dts + 1
-        pts = packet.pts + ticks if packet.pts is not None else dts
-        copy.dts, copy.pts = dts, max(pts, dts)
+        assert packet.pts is not None and packet.dts is not None  # mended
+        copy.pts, copy.dts = packet.pts + ticks, packet.dts + ticks
         copy.duration, copy.time_base = packet.duration or 0, self.base
         copy.is_keyframe = packet.is_keyframe
         if packet.has_sidedata("skip_samples"):  # where a player cuts inside a packet: no words, only two numbers
             copy.set_sidedata(packet.get_sidedata("skip_samples"))
         copy.stream = self._stream
-        self._last_dts = dts
         self.packets += 1
         return [copy]
 
@@ -127,8 +146,8 @@ class TranscodedTrack(Track):
         encoder.bit_rate = per_channel * channels
         self._stream = stream
 
-    def feed(self, packet: av.Packet | None, shift: Fraction) -> list[av.Packet]:
-        out: list[av.Packet] = []
+    def feed(self, packet: Packet | None, shift: Fraction) -> list[Packet]:
+        out: list[Packet] = []
         try:
             frames = self.source.codec_context.decode(packet)
         except av.InvalidDataError:
@@ -169,7 +188,7 @@ class AudioTracks:
                 self._tracks[stream.index] = CopiedTrack(number, stream)
             else:
                 self._tracks[stream.index] = TranscodedTrack(number, stream, container)
-        self._waiting: deque[av.Packet] = deque()
+        self._waiting: deque[Packet] = deque()
         self._packets = self._demux()
 
     def peek(self) -> Fraction | None:
@@ -180,9 +199,7 @@ class AudioTracks:
             if packet is None:
                 break
             self._waiting.append(packet)
-            start = self._tracks[packet.stream_index].seconds(packet)
-            if start is not None:
-                seen.setdefault(packet.stream_index, start)
+            seen.setdefault(packet.stream_index, self._tracks[packet.stream_index].seconds(packet))
         return min(seen.values(), default=None)
 
     def seek(self, seconds: Fraction) -> None:
@@ -194,13 +211,15 @@ class AudioTracks:
         except av.FFmpegError:
             return  # not seekable: read through
         self._waiting.clear()
+        for track in self._tracks.values():
+            track.restart()
         self._packets = self._demux()
 
     def add_to(self, output: OutputContainer) -> None:
         for track in self._tracks.values():
             track.add_to(output)
 
-    def until(self, seconds: Fraction | None) -> Iterator[av.Packet]:
+    def until(self, seconds: Fraction | None) -> Iterator[Packet]:
         """Packets to mux up to a source time (None: all that are left), in the order of the file."""
         while True:
             packet = self._waiting.popleft() if self._waiting else next(self._packets, None)
@@ -208,14 +227,16 @@ class AudioTracks:
                 return
             track = self._tracks[packet.stream_index]
             time = track.seconds(packet)
-            if seconds is not None and time is not None and time > seconds:
+            if seconds is not None and time > seconds:
                 self._waiting.appendleft(packet)
                 return
-            if time is not None and (self.first is not None and time < self.first or self.last is not None and time >= self.last):
-                continue
-            yield from track.feed(packet, self.shift)
+            if self._inside(time):
+                yield from track.feed(packet, self.shift)
 
-    def rest(self) -> Iterator[av.Packet]:
+    def _inside(self, time: Fraction) -> bool:
+        return (self.first is None or time >= self.first) and (self.last is None or time < self.last)
+
+    def rest(self) -> Iterator[Packet]:
         """Everything that is left, and what encoders still hold."""
         yield from self.until(None)
         for track in self._tracks.values():
@@ -232,11 +253,12 @@ class AudioTracks:
     def close(self) -> None:
         self._source.close()
 
-    def _demux(self) -> Iterator[av.Packet]:
+    def _demux(self) -> Iterator[Packet]:
         if not self._tracks:
             return
         for packet in self._source.demux([track.source for track in self._tracks.values()]):
             if packet.size and not packet.is_discard:
+                self._tracks[packet.stream_index].mend(packet)
                 yield packet
 
 

@@ -11,10 +11,11 @@ from vidanon.types import Orientation
 
 @dataclass(frozen=True)
 class Container:
-    name: str  #: libav's name of the muxer
+    name: str  #: libav's name of the muxer; of the kind of picture for stills
     orientation: bool  #: holds a display matrix that players follow
     sar_needs: tuple[str, ...]  #: codecs whose sample aspect ratio reaches the player; () means every codec's
     exact_time: bool  #: any time base; otherwise milliseconds
+    still: bool = False  #: one picture and nothing else
 
     def keeps_sar(self, codec: str) -> bool:
         return not self.sar_needs or codec in self.sar_needs
@@ -30,21 +31,27 @@ _WEBM = Container("webm", False, ("h264", "hevc"), False)
 VIDEO_EXTENSIONS: dict[str, Container] = {
     ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".qt": _MOV, ".mkv": _MATROSKA, ".webm": _WEBM,
 }  # fmt: skip
-STILL_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+
+#: Still pictures are turned upright: without EXIF nothing says how to.
+STILL_EXTENSIONS: dict[str, Container] = {
+    extension: Container(kind, False, (), True, still=True)
+    for kind, extensions in (("jpeg", (".jpg", ".jpeg")), ("png", (".png",)), ("webp", (".webp",)))
+    for extension in extensions
+}
 
 
-def container_for(path: Path) -> Container:
-    """The container an output's extension asks for. Raises UsageError."""
+def container_for(path: Path, still: bool) -> Container:
+    """What an output's extension asks for; ``still``: the input is one picture. Raises UsageError."""
     extension = path.suffix.lower()
-    found = VIDEO_EXTENSIONS.get(extension)
-    if found is not None:
+    found = VIDEO_EXTENSIONS.get(extension) or STILL_EXTENSIONS.get(extension)
+    if found is not None and (still or not found.still):
         return found
-    known = ", ".join(VIDEO_EXTENSIONS)
+    known = f"use one of {', '.join([*VIDEO_EXTENSIONS, *(STILL_EXTENSIONS if still else ())])}"
+    if found is not None:
+        raise UsageError(f"{path.name}: a video cannot be written as a still picture; {known}")
     if extension == ".gif":
-        raise UsageError(f"{path.name}: GIF holds 256 colours and is not written; name the output .mp4 (video: {known})")
-    if extension in STILL_EXTENSIONS:
-        raise UsageError(f"{path.name}: a video cannot be written as a still picture; name the output .mp4 (video: {known})")
-    raise UsageError(f"{path.name}: unknown kind of output '{extension}'; use one of {known}")
+        raise UsageError(f"{path.name}: GIF holds 256 colours only and is not written; {known}")
+    raise UsageError(f"{path.name}: unknown kind of output '{extension}'; {known}")
 
 
 def display_matrix(orientation: Orientation, width: int, height: int) -> list[int]:

@@ -35,8 +35,6 @@ def encoder_options(choice: Choice, info: SourceInfo, field_order: str, threads:
         options["x265-params"] = _joined(params | _x265_hdr(info.hdr))
     elif name == "libsvtav1":
         options["svtav1-params"] = _joined({"lp": str(threads), **_svt_hdr(info.hdr)})
-    elif choice.spec.hardware:
-        options |= {"forced_idr": "1"} if name.endswith("_qsv") else {"forced-idr": "1"} if name.endswith("_nvenc") else {}
     return options
 
 
@@ -50,7 +48,7 @@ def _joined(params: dict[str, str]) -> str:
 
 
 def _points(mastering: Mastering, chroma: int, luma: int, whole: bool) -> str:
-    """"G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)" in units of 1/chroma and 1/luma."""
+    """ "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)" in units of 1/chroma and 1/luma."""
 
     def number(value: Fraction, scale: int) -> str:
         return str(round(value * scale)) if whole else f"{float(value):.6g}"
@@ -68,7 +66,7 @@ def _light(hdr: HdrInfo) -> str | None:
 
 
 def _x264_hdr(hdr: HdrInfo) -> dict[str, str]:
-    out = {}
+    out: dict[str, str] = {}
     if hdr.mastering is not None:
         out["mastering-display"] = _points(hdr.mastering, 50_000, 10_000, whole=True)
     if (light := _light(hdr)) is not None:
@@ -77,7 +75,7 @@ def _x264_hdr(hdr: HdrInfo) -> dict[str, str]:
 
 
 def _x265_hdr(hdr: HdrInfo) -> dict[str, str]:
-    out = {}
+    out: dict[str, str] = {}
     if hdr.mastering is not None:
         out |= {"hdr10": "1", "master-display": _points(hdr.mastering, 50_000, 10_000, whole=True)}
     if (light := _light(hdr)) is not None:
@@ -86,7 +84,7 @@ def _x265_hdr(hdr: HdrInfo) -> dict[str, str]:
 
 
 def _svt_hdr(hdr: HdrInfo) -> dict[str, str]:
-    out = {}
+    out: dict[str, str] = {}
     if hdr.mastering is not None:
         out["mastering-display"] = _points(hdr.mastering, 1, 1, whole=False)
     if (light := _light(hdr)) is not None:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
-import numpy as np
 
 from vidanon.config import EncodeSettings
 from vidanon.errors import OutputError, UsageError
@@ -30,7 +29,9 @@ from vidanon.media.formats import SUPPORTED
 from vidanon.types import PixelFormat
 
 AUTO = "auto"
+_LAMBDA = 118  # FF_QP2LAMBDA
 _SEMI_PLANAR = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
+_PNG = {"gbrp": "rgb24", "gbrp16le": "rgb48be", "gray": "gray", "gray16le": "gray16be"}
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,24 @@ class EncoderSpec:
     even: bool  #: sizes must be even in subsampled directions
     hardware: bool = False
     semi_planar: bool = False  #: the chroma planes go in interleaved (a shuffle without loss)
+    colours: tuple[int, bool] | None = None  #: matrix and full range, where the format of the file fixes them
 
 
 _MPEG4 = ("mp4", "mov", "matroska")
 _H264 = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
 _HEVC = (*_H264, "yuv420p12le", "yuv422p12le", "yuv444p12le", "gbrp", "gbrp10le", "gbrp12le")
+_VP9 = ("yuv420p", "yuv422p", "yuv440p", "yuv444p", "gbrp")
 _BOTH = ("yuv420p", "yuv420p10le")
 
 
+_OPEN = ("mp4", "matroska", "webm")
+
+
 def _hardware(kind: str, preset: str | None, semi_planar: bool) -> list[EncoderSpec]:
-    common = {"preset": preset, "even": True, "hardware": True, "semi_planar": semi_planar}
+    rows = [("h264", 21, ("yuv420p",), _MPEG4), ("hevc", 23, _BOTH, _MPEG4), ("av1", 28, _BOTH, _OPEN)]
     return [
-        EncoderSpec(f"h264_{kind}", "h264", 21, 1, 51, formats=("yuv420p",), containers=_MPEG4, reorder=2, **common),  # type: ignore[arg-type]
-        EncoderSpec(f"hevc_{kind}", "hevc", 23, 1, 51, formats=_BOTH, containers=_MPEG4, reorder=2, **common),  # type: ignore[arg-type]
-        EncoderSpec(f"av1_{kind}", "av1", 28, 1, 51, formats=_BOTH, containers=("mp4", "matroska", "webm"), reorder=0, **common),  # type: ignore[arg-type]
+        EncoderSpec(f"{codec}_{kind}", codec, quality, 1, 51, preset, formats, containers, 2, True, True, semi_planar)
+        for codec, quality, formats, containers in rows
     ]
 
 
@@ -72,14 +77,20 @@ ENCODERS: dict[str, EncoderSpec] = {
     for spec in [
         EncoderSpec("libx264", "h264", 20, 0, 51, "veryfast", _H264, _MPEG4, 2, True),
         EncoderSpec("libx265", "hevc", 20, 0, 51, "superfast", _HEVC, _MPEG4, 2, True),
-        EncoderSpec("libsvtav1", "av1", 26, 1, 63, "9", _BOTH, ("mp4", "matroska", "webm"), 0, False),
-        EncoderSpec("libvpx-vp9", "vp9", 24, 0, 63, "7", ("yuv420p", "yuv422p", "yuv440p", "yuv444p", "gbrp"),
-                    ("mp4", "matroska", "webm"), 0, False),
+        EncoderSpec("libsvtav1", "av1", 26, 1, 63, "9", _BOTH, _OPEN, 0, False),
+        EncoderSpec("libvpx-vp9", "vp9", 24, 0, 63, "7", _VP9, _OPEN, 0, False),
+        EncoderSpec("mjpeg", "mjpeg", 2, 1, 31, None, ("yuv420p", "yuv422p", "yuv444p"), ("jpeg",), 0, False,
+                    colours=(5, True)),
+        EncoderSpec("png", "png", 0, 0, 63, None, tuple(_PNG), ("png",), 0, False, colours=(0, True)),
+        EncoderSpec("libwebp", "webp", 5, 0, 63, None, ("yuv420p",), ("webp",), 0, False, colours=(5, False)),
         *_hardware("nvenc", "p4", False),
         *_hardware("qsv", None, True),
         *_hardware("amf", None, False),
     ]
 }  # fmt: skip
+
+
+_STILLS = {"jpeg": "mjpeg", "png": "png", "webp": "libwebp"}
 
 
 @dataclass(frozen=True)
@@ -102,15 +113,25 @@ def available() -> list[str]:
 def check_settings(settings: EncodeSettings, container: str) -> None:
     """Raise UsageError where the encoder named is unknown, does not fit the container, or the quality its scale."""
     if is_automatic(settings):
+        if container in _STILLS:
+            _check_quality(settings, ENCODERS[_STILLS[container]])
         return
     spec = ENCODERS.get(settings.encoder)
     if spec is None or spec.name not in av.codecs_available:
         raise UsageError(f"unknown encoder '{settings.encoder}'; this build has: {', '.join(available())}")
     if container not in spec.containers:
         fitting = [name for name in available() if container in ENCODERS[name].containers]
-        raise UsageError(f"{spec.name} cannot be stored in this kind of file; choose one of {', '.join(fitting)}, or another extension")
+        raise UsageError(
+            f"{spec.name} cannot be stored in this kind of file; "
+            f"choose another extension, or one of {', '.join(fitting)}"
+        )
+    _check_quality(settings, spec)
+
+
+def _check_quality(settings: EncodeSettings, spec: EncoderSpec) -> None:
     if settings.quality is not None and not spec.best <= settings.quality <= spec.worst:
-        raise UsageError(f"quality {settings.quality:g} is outside {spec.best:g}-{spec.worst:g}, the scale of {spec.name} (lower is better)")
+        scale = f"{spec.best:g}-{spec.worst:g}, lower is better"
+        raise UsageError(f"quality {settings.quality:g} is not on the scale of {spec.name}; choose {scale}")
 
 
 def is_automatic(settings: EncodeSettings) -> bool:
@@ -127,7 +148,8 @@ def choose(settings: EncodeSettings, container: str, source: PixelFormat, width:
     if reason:
         instead = ENCODERS[_default(container, source)]
         if not spec.hardware or instead.name == spec.name:
-            raise OutputError(f"{spec.name} cannot encode {width}x{height} {source.name} ({reason}); choose another encoder")
+            what = f"{width}x{height} {source.name}"
+            raise OutputError(f"{spec.name} cannot encode {what} ({reason}); choose another encoder")
         fallbacks.append(f"{spec.name} does not open ({reason}): {instead.name} is used")
         spec = instead
     fmt = nearest_format(source, spec.formats)
@@ -139,6 +161,8 @@ def choose(settings: EncodeSettings, container: str, source: PixelFormat, width:
 
 
 def _default(container: str, source: PixelFormat) -> str:
+    if container in _STILLS:
+        return _STILLS[container]
     if container == "webm":
         return "libvpx-vp9" if source.depth == 8 else "libsvtav1"
     if source.depth == 8 or source.depth <= 10 and not source.rgb and _chroma(source) > _chroma(SUPPORTED["yuv420p"]):
@@ -158,9 +182,9 @@ def nearest_format(wanted: PixelFormat, offered: Sequence[str]) -> PixelFormat:
 
     def cost(name: str) -> tuple[float, ...]:
         fmt = SUPPORTED[name]
-        chroma_loss = (fmt.chroma_shift_x > wanted.chroma_shift_x) + (fmt.chroma_shift_y > wanted.chroma_shift_y)
-        if wanted.planes == 1:
-            chroma_loss = 0
+        chroma_loss = int(fmt.chroma_shift_x > wanted.chroma_shift_x) + (fmt.chroma_shift_y > wanted.chroma_shift_y)
+        if wanted.planes == 1 or fmt.planes == 1:
+            chroma_loss = 0 if wanted.planes == 1 else 3
         depth_loss = max(0, wanted.depth - fmt.depth)
         return chroma_loss, depth_loss, wanted.rgb != fmt.rgb, max(0, fmt.depth - wanted.depth), _chroma(fmt)
 
@@ -171,14 +195,17 @@ def _warnings(spec: EncoderSpec, source: PixelFormat, fmt: PixelFormat) -> list[
     out = []
     if fmt.depth < source.depth:
         out.append(f"{spec.name} holds {fmt.depth} bits: the source's {source.depth} bits are reduced")
-    if source.planes == 3 and (fmt.chroma_shift_x, fmt.chroma_shift_y) > (source.chroma_shift_x, source.chroma_shift_y):
+    coarser = fmt.chroma_shift_x > source.chroma_shift_x or fmt.chroma_shift_y > source.chroma_shift_y
+    if source.planes == 3 and coarser:
         out.append(f"{spec.name} is given {fmt.name}: the source's {source.name} loses colour resolution")
-    elif source.rgb and not fmt.rgb:
+    elif source.rgb and not fmt.rgb and spec.codec != "mjpeg":
         out.append(f"RGB pictures are stored as {fmt.name}")
     if spec.codec in ("h264", "hevc") and (fmt.chroma_shift_x, fmt.chroma_shift_y) != (1, 1):
         out.append(f"{fmt.name} is kept as in the source; browsers and some players cannot play it")
     elif spec.codec == "h264" and fmt.depth > 8:
         out.append("10-bit H.264: browsers and some players cannot play it")
+    elif spec.codec == "hevc" and fmt.depth == 10:
+        out.append("10-bit HEVC, to keep the source's depth: Firefox and old players cannot play it")
     elif spec.codec == "hevc" and fmt.depth > 10:
         out.append(f"{fmt.depth}-bit HEVC: browsers and most players cannot play it")
     return out
@@ -186,6 +213,8 @@ def _warnings(spec: EncoderSpec, source: PixelFormat, fmt: PixelFormat) -> list[
 
 def libav_format(spec: EncoderSpec, fmt: PixelFormat) -> str:
     """The pixel format the encoder itself is opened with."""
+    if spec.name == "png":
+        return _PNG[fmt.name]
     return _SEMI_PLANAR[fmt.name] if spec.semi_planar else fmt.name
 
 
@@ -199,10 +228,17 @@ def rate_options(spec: EncoderSpec, quality: float, preset: str | None) -> dict[
     elif spec.name.endswith("_amf"):
         step = f"{round(quality)}"
         options = {"rc": "cqp", "qp_i": step, "qp_p": step, "quality": preset}
+    elif spec.name == "mjpeg":
+        options = {"flags": "+qscale", "global_quality": f"{round(quality * _LAMBDA)}"}
+    elif spec.name == "png":
+        options = {"pred": "mixed"}
+    elif spec.name == "libwebp":
+        options = {"quality": f"{100 - quality:g}"}
     elif spec.name == "libvpx-vp9":
-        options = {"crf": f"{round(quality)}", "b": "0", "deadline": "good", "cpu-used": preset, "row-mt": "1", "lag-in-frames": "25"}
-        if preset is not None and int(preset) > 5:
-            options |= {"deadline": "realtime", "lag-in-frames": "0"}
+        realtime = preset is not None and preset.isdigit() and int(preset) > 5
+        speed = ("realtime", "0") if realtime else ("good", "25")
+        options = {"crf": f"{round(quality)}", "b": "0", "cpu-used": preset, "row-mt": "1"}
+        options |= dict(zip(("deadline", "lag-in-frames"), speed, strict=True))
     else:
         options = {"crf": f"{round(quality)}" if spec.name == "libsvtav1" else text, "preset": preset}
     return {key: value for key, value in options.items() if value is not None}
@@ -218,14 +254,17 @@ def probe(spec: EncoderSpec, width: int, height: int, fmt: PixelFormat) -> str:
         context = av.CodecContext.create(spec.name, "w")
         context.width, context.height, context.pix_fmt = width, height, name  # type: ignore[attr-defined]
         context.time_base, context.framerate = Fraction(1, 25), Fraction(25)  # type: ignore[attr-defined]
+        if spec.colours is not None:
+            context.color_range = 2 if spec.colours[1] else 1  # type: ignore[attr-defined]
         context.thread_count = 1
-        context.options = rate_options(spec, spec.quality, spec.preset)
+        quiet = {"x265-params": "log-level=none"} if spec.name == "libx265" else {}
+        context.options = rate_options(spec, spec.quality, spec.preset) | quiet
         if not spec.hardware:
             context.open()
             return ""
         picture = av.VideoFrame(width, height, name)
         for plane in picture.planes:
-            np.frombuffer(plane, np.uint8)[:] = 0
+            plane.update(bytes(plane.buffer_size))
         picture.pts, picture.time_base = 0, Fraction(1, 25)
         packets = [*context.encode(picture), *context.encode(None)]  # type: ignore[attr-defined]
         return "" if packets else "it gave no data"

@@ -22,6 +22,9 @@ from vidanon.media.orientation import upright
 from vidanon.types import Colour, Frame, Orientation, PixelFormat
 
 
+_SQUARE = Fraction(1, 100)  #: pixels this close to square are taken for square where the file cannot say more
+
+
 @dataclass(frozen=True)
 class Layout:
     """Everything about a picture but its samples and its time."""
@@ -62,7 +65,7 @@ class Fit:
         return self._padded(frame)
 
     def backward(self, frame: Frame) -> Frame:
-        """A frame of ``target`` in the source's geometry (the target's pixel format and colours stay)."""
+        """A frame of ``target`` in the source's geometry; pixel format and colours stay, but RGB goes back to YUV."""
         if self.identical:
             return frame
         (width, height), (left, top) = self.content, self.offset
@@ -71,7 +74,8 @@ class Fit:
         size = self.source.width, self.source.height
         if turned and self._swaps:
             size = size[::-1]
-        frame = _convert(frame, *size, frame.format, frame.colour)
+        layout = self.source if frame.format.rgb and not self.source.format.rgb else self.target
+        frame = _convert(frame, *size, layout.format, layout.colour)
         if turned:
             frame = _turn(frame, self.target.orientation, self.source.orientation)
         return replace(frame, orientation=self.source.orientation, sar=self.source.sar)
@@ -110,22 +114,37 @@ class Fit:
             out.append(f"{shown[0]}x{shown[1]} pictures are scaled to {self.content[0]}x{self.content[1]}")
         if self.content != (target.width, target.height):
             out.append(f"{self.content[0]}x{self.content[1]} pictures are padded to {target.width}x{target.height}")
-        if source.format != target.format:
+        if source.format != target.format and not target.format.rgb:
             out.append(f"{source.format.name} pictures are stored as {target.format.name}")
         return out
 
 
-def first_fit(source: Layout, fmt: PixelFormat, keeps_orientation: bool, keeps_sar: bool, even: bool) -> Fit:
-    """The fit that sets the output's layout, from the first picture and what container and encoder can carry."""
+def first_fit(
+    source: Layout,
+    fmt: PixelFormat,
+    keeps_orientation: bool,
+    keeps_sar: bool,
+    even: bool,
+    colours: tuple[int, bool] | None = None,
+) -> Fit:
+    """The fit that sets the output's layout, from the first picture and what container and encoder can carry.
+
+    ``colours``: matrix and full range, where the kind of file fixes them.
+    """
     orientation = source.orientation if keeps_orientation else Orientation()
     width, height, sar = _shown_size(source, orientation)
-    if not keeps_sar and sar != 1:
-        width, height = (round(width * sar), height) if sar > 1 else (width, round(height / sar))
+    if not keeps_sar:
+        if abs(sar - 1) > _SQUARE:  # else nobody sees it, and no pixel is resampled for it
+            width, height = (round(width * sar), height) if sar > 1 else (width, round(height / sar))
         sar = Fraction(1)
     colour = source.colour
     if source.format.rgb and not fmt.rgb:
         matrix = resolve_matrix(replace(colour, matrix=2), source.width, source.height)
         colour = replace(colour, matrix=matrix, full_range=False)
+    if colours is not None:
+        matrix, full_range = colours
+        same = resolve_matrix(colour, source.width, source.height) in (matrix, matrix + 1)  # BT.470BG is BT.601
+        colour = replace(colour, matrix=colour.matrix if same else matrix, full_range=full_range)
     content = width, height
     if even:
         step_x, step_y = 1 << fmt.chroma_shift_x, 1 << fmt.chroma_shift_y
@@ -179,6 +198,8 @@ def _convert(frame: Frame, width: int, height: int, fmt: PixelFormat, colour: Co
             return frame
     source_space = SWS_SPACE.get(resolve_matrix(frame.colour, frame.width, frame.height))
     target_space = SWS_SPACE.get(resolve_matrix(colour, width, height))
+    if fmt.rgb:
+        target_space = source_space
     ranges = [ColorRange.JPEG if c.full_range else ColorRange.MPEG for c in (frame.colour, colour)]
     try:
         out = VideoReformatter().reformat(
@@ -188,7 +209,8 @@ def _convert(frame: Frame, width: int, height: int, fmt: PixelFormat, colour: Co
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         )  # fmt: skip
     except (av.FFmpegError, ValueError) as error:
-        raise UnsupportedError(f"{frame.format.name} pictures cannot be stored as {fmt.name} ({error}); name another encoder") from error
+        reason = f"{frame.format.name} pictures cannot be stored as {fmt.name} ({error})"
+        raise UnsupportedError(f"{reason}; name another encoder") from error
     return replace(frame, planes=from_av(out)[0], format=fmt, colour=colour)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from vidanon.media.containers import Container
 
-_USER_DATA = frozenset({4, 5})  # SEI payloads: registered (captions, dynamic metadata of vendors), unregistered (free text)
+_USER_DATA = frozenset({4, 5})  # SEI payloads: registered (captions, vendors' own), unregistered (free text)
 _MATROSKA_OPTIONS = {"write_crc32": "0"}
 _MOV_OPTIONS = {"movflags": "+faststart", "write_tmcd": "0", "empty_hdlr_name": "1"}
 
@@ -48,7 +48,7 @@ def strip_user_data(data: bytes, codec: str) -> bytes:
 
 
 def _units(data: bytes, hevc: bool) -> Iterator[tuple[int, int, int, int]]:
-    """(start of the start code, first byte, end, type) of each NAL unit up to the first slice, which comes with all the rest."""
+    """(start of the start code, first byte, end, type) of each NAL unit; the first slice comes with all the rest."""
     start = 0
     while start < len(data):
         body = data.index(b"\0\0\1", start) + 3

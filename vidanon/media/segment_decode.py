@@ -9,7 +9,7 @@ from av.codec.context import ThreadType
 from av.video.codeccontext import VideoCodecContext
 
 from vidanon.errors import OutputError
-from vidanon.media.encode import EncodedSegment
+from vidanon.media.encoded import EncodedSegment
 from vidanon.media.formats import from_av
 from vidanon.types import Frame
 
@@ -35,14 +35,15 @@ def decode_segment(segment: EncodedSegment, threads: int = 2) -> Iterator[Frame]
         for picture in _pictures(context, segment):
             if picture.is_corrupt:
                 raise OutputError(f"{stream.encoder} made a damaged picture; choose another encoder")
-            planes, fmt, _ = from_av(picture)
+            planes, fmt, _ = from_av(picture, keep_rgb=layout.format.rgb)
             frame = Frame(
                 planes, fmt, layout.colour, next(indices, -1), picture.pts if picture.pts is not None else -1,
                 segment.time_base, layout.orientation, layout.sar,
             )  # fmt: skip
             yield segment.fit.backward(frame)
     except av.FFmpegError as error:
-        raise OutputError(f"what {stream.encoder} made cannot be decoded ({error.strerror}); choose another encoder") from error
+        reason = f"what {stream.encoder} made cannot be decoded ({error.strerror})"
+        raise OutputError(f"{reason}; choose another encoder") from error
 
 
 def _pictures(context: VideoCodecContext, segment: EncodedSegment) -> Iterator[av.VideoFrame]:
