@@ -65,7 +65,7 @@ def analyse(
     with ThreadPoolExecutor(workers, thread_name_prefix="detect") as pool:
         try:
             for look in looks(frames, settings.detect.every):
-                waiting.append((look, pool.submit(_detect, detector, look.frame, settings.detect.max_side)))
+                waiting.append((look, pool.submit(_detect, detector, look.frame)))
                 if len(waiting) > workers + 1:
                     run.take(*waiting.popleft())
             while waiting:
@@ -77,9 +77,9 @@ def analyse(
     return run.stats
 
 
-def _detect(detector: Detector, frame: Frame, max_side: int) -> list[Detection]:
+def _detect(detector: Detector, frame: Frame) -> list[Detection]:
     """The faces of one frame, in its coded pixels."""
-    picture = view(frame, max_side)
+    picture = view(frame)  # at full size: the detector itself tiles what is large
     (found,) = detector.detect([picture.rgb])
     matrix = picture.to_coded
     out = []
