@@ -111,7 +111,7 @@ need() {
     if command -v flock >/dev/null 2>&1; then
         exec 9>"$lock/flock"
         flock -n 9 || { say "another process is setting up; waiting for it"; flock 9; }
-        is_ready "$made" "$@" || make_environment "$made" "$@" 9>&9
+        is_ready "$made" "$@" || make_environment "$made" "$@"
         exec 9>&-
     else
         until mkdir "$lock/held" 2>/dev/null; do
