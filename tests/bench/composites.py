@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from tests.bench import backgrounds
 from tests.bench.heads import Head, paste, soften
-from tests.bench.motion import BUCKETS, Actor, Occluder, actor, cross, occluders
+from tests.bench.motion import BUCKETS, Actor, Occluder, actor, cross, occluders, sitter
 from tests.bench.portraits import Portrait, load_portraits
 from tests.bench.truth import FaceTruth, Mask, save_truth
 
@@ -175,6 +175,20 @@ def stage(
     return shots
 
 
+def calm_stage(
+    rng: np.random.Generator, portraits: list[Portrait], data: Path | None, frames: int, faces: int
+) -> list[Shot]:
+    """One shot in which every face is there from the first frame to the last: for measuring speed."""
+    people = []
+    for k in range(faces):
+        size = float(rng.uniform(60, 140))
+        portrait = _fitting(rng, [p for p in portraits if p.source != "turned"], (0, int(size)))
+        place = (WIDTH * (k + 0.5) / faces, HEIGHT * float(rng.uniform(0.4, 0.6)))
+        people.append(sitter(rng, portrait, size, frames, place))
+    ground = backgrounds.choose(rng, data, WIDTH, HEIGHT)
+    return [Shot(ground, people, [], frames, np.ones(frames), 1, [Head(who.portrait) for who in people])]
+
+
 @dataclass(frozen=True)
 class Clip:
     """A finished clip on disk."""
@@ -194,6 +208,7 @@ def make_clip(
     frames: int | None = None,
     faces: int | None = None,
     audio: bool = False,
+    calm: bool = False,
 ) -> Clip:
     """Draws clip ``number`` of ``seed``, or finds it where it was drawn before."""
     tag = (
@@ -201,6 +216,7 @@ def make_clip(
         + (f"-n{frames}" if frames else "")
         + (f"-f{faces}" if faces else "")
         + ("-a" if audio else "")
+        + ("-calm" if calm else "")
     )
     video, truth, table = (folder / f"clip-{tag}{end}" for end in (".mp4", ".npz", ".json"))
     if table.is_file() and video.is_file() and truth.is_file():
@@ -209,7 +225,7 @@ def make_clip(
     rng = np.random.default_rng([VERSION, seed, number])
     fps = int(rng.choice([25, 30]))
     total = frames or int(rng.uniform(6, 9) * fps)
-    shots = stage(rng, portraits, data, total, faces or int(rng.integers(3, 6)))
+    shots = (calm_stage if calm else stage)(rng, portraits, data, total, faces or int(rng.integers(3, 6)))
     crf = int(rng.integers(23, 29))
     grain = rng.integers(0, 5, (HEIGHT + 64, WIDTH + 64, 3), np.uint8)
     rows: list[FaceTruth] = []

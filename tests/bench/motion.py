@@ -136,6 +136,16 @@ def actor(
     return Actor(portrait, x, y, size, roll, yaw, defocus, gain, float(rng.uniform(0.2, 0.6)), events)
 
 
+def sitter(rng: np.random.Generator, portrait: Portrait, size: float, n: int, place: tuple[float, float]) -> Actor:
+    """A head that stays, swaying a little: for clips in which every face is there all the time."""
+    t = np.arange(n, dtype=np.float64)
+    rate, phase = 2 * np.pi / rng.uniform(80, 160), rng.uniform(0, 6.28)
+    x = place[0] + 0.8 * size * np.sin(rate * t + phase)
+    y = place[1] + 0.2 * size * np.sin(1.7 * rate * t)
+    roll, yaw = 8 * np.sin(0.8 * rate * t + phase), 12 * np.sin(0.6 * rate * t)
+    return Actor(portrait, x, y, np.full(n, size), roll, yaw, np.zeros(n), np.ones(n), 0.3, ["sitter"])
+
+
 def _premultiplied(rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.dstack([rgb.astype(np.float32) * alpha[..., None], alpha]).astype(np.float32)
 

@@ -130,7 +130,8 @@ def _crop(picture: Bytes, truth: FaceTruth, draw: bool) -> Bytes:
     move = np.array(
         [[scale, 0, (half - truth.centre[0]) * scale], [0, scale, (half - truth.centre[1]) * scale]], np.float64
     )
-    tile = cv2.warpAffine(picture, move, (TILE, TILE), flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    tile = cv2.warpAffine(picture, move, (TILE, TILE), flags=method, borderValue=(200, 200, 200))
     if draw:
         axes = (max(1.0, 2 * truth.axes[0] * scale), max(1.0, 2 * truth.axes[1] * scale))
         cv2.ellipse(tile, ((TILE / 2, TILE / 2), axes, truth.angle), (0, 255, 0), 1, cv2.LINE_AA)
