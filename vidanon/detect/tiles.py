@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,14 @@ _OVERLAP = 1.5  #: tiles share at least this many times the smallest face that t
 _SAME = 0.4  #: overlap of two boxes of one face, seen in two places
 _INSIDE = 0.7  #: share of a box cut by a tile's border that lies inside another face
 _TOUCH = 2.0  #: px from a tile's inner border that count as cut
+
+
+class Seen(enum.IntEnum):
+    """How well a place shows a face, best first."""
+
+    FULL = 0  #: whole in a tile, at full size
+    SMALL = 1  #: in the scaled whole
+    CUT = 2  #: at a tile's border
 
 
 class TiledDetector(Detector):
@@ -47,17 +56,18 @@ class TiledDetector(Detector):
         overlap = math.ceil(min(_OVERLAP * self.min_face / scale, self.max_side / 2))
         corners = [(x, y) for y in starts(h, self.max_side, overlap) for x in starts(w, self.max_side, overlap)]
         faces: list[Detection] = []
-        cut: list[bool] = []
+        seen: list[Seen] = []
         for d in self.inner.detect([np.asarray(whole, np.uint8)])[0]:
             faces.append(_moved(d, 0, 0, w / whole.shape[1], h / whole.shape[0]))
-            cut.append(False)
+            seen.append(Seen.SMALL)
         for x, y in corners:  # one at a time: a tile is a full picture's work, and memory stays that of one
             tile = np.ascontiguousarray(image[y : y + self.max_side, x : x + self.max_side])
             for d in self.inner.detect([tile])[0]:
                 face = _moved(d, x, y, 1, 1)
                 faces.append(face)
-                cut.append(touches(face.box, (x, y, x + tile.shape[1], y + tile.shape[0]), (w, h)))
-        return drop_repeats(faces, cut)
+                cut = touches(face.box, (x, y, x + tile.shape[1], y + tile.shape[0]), (w, h))
+                seen.append(Seen.CUT if cut else Seen.FULL)
+        return drop_repeats(faces, seen)
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -80,17 +90,20 @@ def touches(box: FloatArray, tile: tuple[int, int, int, int], size: tuple[int, i
     )
 
 
-def drop_repeats(faces: Sequence[Detection], cut: Sequence[bool]) -> list[Detection]:
-    """One detection per face, best score first. Uncut ones go first, so a part never drops the whole; a cut one goes
-    where it repeats another or lies inside it, and stays where nothing else shows that face."""
-    order = sorted(range(len(faces)), key=lambda i: (cut[i], -faces[i].score))
+def drop_repeats(faces: Sequence[Detection], seen: Sequence[Seen]) -> list[Detection]:
+    """One detection per face, best score first: the best seen one's box and landmarks, the best score. A cut one goes
+    also where it lies inside another, and stays where nothing else shows that face."""
+    order = sorted(range(len(faces)), key=lambda i: (seen[i], -faces[i].score))
     kept: list[Detection] = []
     for i in order:
         if kept:
             box, others = faces[i].box[None], np.stack([d.box for d in kept])
-            if overlaps(box, others).max() > _SAME:
+            same = overlaps(box, others)[0]
+            best = int(same.argmax())
+            if same[best] > _SAME:
+                kept[best] = replace(kept[best], score=max(kept[best].score, faces[i].score))
                 continue
-            if cut[i] and overlaps(box, others, "min").max() > _INSIDE:
+            if seen[i] is Seen.CUT and overlaps(box, others, "min").max() > _INSIDE:
                 continue
         kept.append(faces[i])
     return sorted(kept, key=lambda d: -d.score)
