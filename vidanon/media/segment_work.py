@@ -108,7 +108,9 @@ class SegmentWork:
             packets.append(EncodedPacket(data, position, pts, duration, packet.is_keyframe))
         extradata = bytes(self._context.extradata or b"")
         if self._muxer is not None:
-            self._muxer.mux(self._packets[0])
+            first = self._packets[0]
+            first.pts = first.dts = 0  # x265 leaves some out
+            self._muxer.mux(first)
             self._muxer.close()
         header = self._file.getvalue()
         stream = StreamFormat(spec.name, spec.codec, self._fit.target, extradata, header, self._rate, spec.reorder)
