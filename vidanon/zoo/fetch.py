@@ -12,7 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
 from vidanon.errors import ModelError, ModelUnavailable
@@ -68,6 +68,8 @@ def fetch(model: Model) -> Path:
                     break
                 digest.update(chunk)
                 out.write(chunk)
+            if missing := size < model.size and answer.length:
+                raise IncompleteRead(b"", missing)  # the connection broke: another try may do
             out.flush()
             os.fsync(out.fileno())
         if size != model.size or digest.hexdigest() != model.sha256:
