@@ -19,6 +19,10 @@ from vidanon.zoo.registry import find
 MTCNN_MODELS = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
 MTCNN_THRESHOLDS = (0.5, 0.55, 0.35)
 GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
+# MTCNN's smallest face over min_face where YuNet looks too. Its cost grows with the square of the inverse, and below 24 px
+# it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both together as
+# many with this share as with 1.
+BESIDE_YUNET = 1.5
 WITHOUT_YUNET = "faces that are small, turned or half hidden are missed more often"
 
 
@@ -28,6 +32,44 @@ class Detectors:
 
     finder: Detector  #: the full search
     refiner: Mtcnn | None  #: looks again at known faces; None where only YuNet was asked for
+    gate: Detector  #: a light one, for a second look at the output
+    names: tuple[str, ...]
+    fallbacks: tuple[str, ...]  #: what could not be had, why, and what that costs
+    models: dict[str, str]  #: model name -> SHA-256
+    runtime: str  #: what computes them, as "mtcnn: torch cpu bfloat16; yunet: onnxruntime/CPU"
+
+
+def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool = False) -> Detectors:
+    """Detectors for ``settings.detector``: all (default), mtcnn or yunet.
+
+    ``all`` goes on with MTCNN where YuNet's file cannot be had, and says what that costs. A detector asked for by name
+    that cannot be had raises ModelUnavailable; a file that is not what the registry says raises ModelError.
+    """
+    fallbacks: list[str] = []
+    yunet: YuNet | None = None
+    yunet_file: Path | None = None
+    if settings.detector in ("all", "yunet"):
+        try:
+            yunet_file = resolve("yunet", offline=offline)
+            yunet = YuNet(yunet_file, runtime, settings.min_face)
+            fallbacks += yunet.notes
+        except ModelUnavailable as error:
+            if settings.detector == "yunet":
+                raise
+            fallbacks.append(f"MTCNN alone: {error}; {WITHOUT_YUNET}")
+    mtcnn: Mtcnn | None = None
+    if settings.detector in ("all", "mtcnn"):
+        share = 1.0 if yunet is None else BESIDE_YUNET
+        mtcnn = _mtcnn(round(share * settings.min_face), settings.thresh, runtime)
+    models: dict[str, str] = {}
+    backends: list[str] = []
+    if mtcnn is not None:
+        models.update({name: find(name).sha256 for name in MTCNN_MODELS})
+        backends.append(f"mtcnn: torch {runtime.device} {str(mtcnn.fast_dtype).removeprefix('torch.')}")
+    if yunet is not None:
+        models["yunet"] = find("yunet").sha256
+        backends.append(f"yunet: {yunet.backend}")
+    found = [d for d in (mtcnn, yunet) if d is not None]
     gate: Detector  #: a light one, for a second look at the output
     names: tuple[str, ...]
     fallbacks: tuple[str, ...]  #: what could not be had, why, and what that costs
