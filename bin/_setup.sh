@@ -85,7 +85,11 @@ make_environment() { # FINGERPRINT EXTRA...
     base=$(find_python) || exit 1
     check_disk
     if [ -s "$stamp" ] && old=$(sed -n 2p "$stamp") && [ -n "$old" ]; then
-        say "the requirements changed: bringing $venv up to date"
+        if [ "$(sed -n 1p "$stamp")" = "$made" ]; then
+            say "adding what $(basename "$0") needs to $venv"
+        else
+            say "the requirements changed: bringing $venv up to date"
+        fi
         extras=$(printf '%s,%s' "$old" "$extras" | tr ',' '\n' | sort -u | paste -sd, -)
     else
         say "first run: installing into $venv (about 2 GB, some minutes)"
