@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +26,8 @@ DECISIVE = 30.0  #: full-range luma of the source from which black can be told f
 BLACK = 40.0  #: full-range luma of the output below which a pixel can be black (codec noise on a small ellipse)
 TOO_DARK = 0.5  #: a face-frame with fewer decisive pixels than this share is not counted
 OUT_OF_STEP = 14.0  #: mean luma difference outside faces that says: these are not the same frame
+NEAR = 2.2  #: covering this many times the inner face, about its middle, is not held against a tool
+STEP = 4  #: pixels between samples where whole pictures are compared
 Luma = npt.NDArray[np.float32]
 
 
@@ -52,7 +55,8 @@ class ClipResult:
     rows: list[Measured]
     hidden: int  #: face-frames not counted: too little of the face to be seen, or below the smallest size
     dark: int  #: face-frames not counted: too dark to tell black fill from
-    black: float  #: mean share of the picture that turned black, outside all faces' ellipses included
+    black: float  #: mean share of the picture that turned black
+    beside: float  #: mean share of the picture that turned black away from every face: the price of covering too much
 
 
 def luma(frame: Any) -> Luma:
@@ -84,13 +88,24 @@ def covered_share(source: Luma, output: Luma, truth: FaceTruth) -> float | None:
     return float(((now <= BLACK) & (now <= 0.55 * was)).mean())
 
 
+def _near_faces(truths: Sequence[FaceTruth], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Where a mask may lie without being too much: the ellipses, NEAR times as large. Every STEP-th pixel."""
+    near = np.zeros(shape[:2], np.uint8)
+    for truth in truths:
+        centre = (truth.centre[0] / STEP, truth.centre[1] / STEP)
+        axes = (2 * NEAR * truth.axes[0] / STEP, 2 * NEAR * truth.axes[1] / STEP)
+        cv2.ellipse(near, (centre, axes, truth.angle), 1, -1)
+    return near.astype(bool)
+
+
 def measure(clip: Clip, output: Path) -> ClipResult:
     """Every face-frame of the clip. Raises MeasureError where the output is not frame by frame the source."""
     by_frame: dict[int, list[FaceTruth]] = {}
     for row in load_truth(clip.truth):
         by_frame.setdefault(row.frame, []).append(row)
-    result = ClipResult([], 0, 0, 0.0)
+    result = ClipResult([], 0, 0, 0.0, 0.0)
     black: list[float] = []
+    beside: list[float] = []
     frames = 0
     sources, outputs = decoded(clip.video), decoded(output)
     for index, before in enumerate(sources):
@@ -101,11 +116,13 @@ def measure(clip: Clip, output: Path) -> ClipResult:
         if source.shape != made.shape:
             raise MeasureError(f"{output.name}: {made.shape[::-1]} px where the source has {source.shape[::-1]}")
         frames += 1
-        small, small_made = source[::8, ::8], made[::8, ::8]
+        small, small_made = source[::STEP, ::STEP], made[::STEP, ::STEP]
         untouched = small_made > BLACK
         if untouched.mean() > 0.2 and float(np.abs(small - small_made)[untouched].mean()) > OUT_OF_STEP:
             raise MeasureError(f"{output.name}: frame {index} does not show what the source shows")
-        black.append(float(((small >= DECISIVE) & ~untouched & (small_made <= 0.55 * small)).mean()))
+        turned = (small >= DECISIVE) & ~untouched & (small_made <= 0.55 * small)
+        black.append(float(turned.mean()))
+        beside.append(float((turned & ~_near_faces(by_frame.get(index, ()), turned.shape)).mean()))
         for truth in by_frame.get(index, ()):
             if not counted(truth):
                 result.hidden += 1
@@ -118,6 +135,7 @@ def measure(clip: Clip, output: Path) -> ClipResult:
     if next(outputs, None) is not None:
         raise MeasureError(f"{output.name}: more than the {frames} frames of its source")
     result.black = float(np.mean(black)) if black else 0.0
+    result.beside = float(np.mean(beside)) if beside else 0.0
     return result
 
 

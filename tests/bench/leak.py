@@ -30,7 +30,8 @@ GROUPS = {"16-32": (16.0, 32.0), ">=32": (32.0, 1e9), "all": (16.0, 1e9)}
 
 def make_tool(name: str, args: argparse.Namespace) -> Tool:
     if name.startswith("vidanon-"):
-        return Vidanon(name.removeprefix("vidanon-"), tuple(args.vidanon_option))
+        models = Path(args.data) / "detectors" if args.data else None
+        return Vidanon(name.removeprefix("vidanon-"), tuple(args.vidanon_option), models)
     if name == "mtcnn-frames":
         return FrameMtcnn()
     if name in ("deface", "deface-boxes"):
@@ -38,11 +39,11 @@ def make_tool(name: str, args: argparse.Namespace) -> Tool:
     raise SystemExit(f"unknown tool '{name}': choose from {', '.join((*TOOLS, 'vidanon-yunet', 'deface-boxes'))}")
 
 
-def output_of(tool: Tool, clip: Clip, work: Path) -> tuple[Path, float | None]:
+def output_of(tool: Tool, clip: Clip, work: Path, fresh: bool) -> tuple[Path, float | None]:
     """The tool's output for a clip and its seconds; None where a stored output was still valid."""
     key = tool.key()
     path = work / f"{clip.video.stem}.{tool.name}{'-' + key if key else ''}.mp4"
-    if key and path.is_file():
+    if key and path.is_file() and not fresh:
         return path, None
     part = path.with_suffix(".part.mp4")
     seconds = tool.run(clip.video, part)
@@ -66,8 +67,8 @@ def ratio(leaks: int, ours: int | None) -> str:
 def table(results: dict[str, dict[str, Any]], labels: dict[str, str]) -> str:
     """Markdown: leakage and burst by size group, and leaks in multiples of ours."""
     lines = [
-        "| tool | 16-32 px | >= 32 px | clear >= 32 px | burst >= 32 px | burst all | leaks / ours |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| tool | 16-32 px | >= 32 px | clear >= 32 px | burst >= 32 px | burst all | black beside faces | leaks / ours |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     ours = results.get("vidanon-all", {}).get("all", {}).get("leaks")
     for name, result in results.items():
@@ -79,6 +80,7 @@ def table(results: dict[str, dict[str, Any]], labels: dict[str, str]) -> str:
             f"{100 * large['clear'] / max(1, large['face_frames']):.2f} %",
             f"{100 * large['burst']:.1f} % of {large['tracks']}",
             f"{100 * every['burst']:.1f} % of {every['tracks']}",
+            f"{100 * result['black_beside_faces']:.2f} % of the picture",
             ratio(every["leaks"], ours),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -116,6 +118,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=12, help="number of clips (default 12)")
     parser.add_argument("--first", type=int, default=0, help="number of the first clip")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="run the peers again where their outputs are stored")
     parser.add_argument("--quick", action="store_true", help="two clips of 60 frames: a smoke test, not a figure")
     parser.add_argument(
         "--tools",
@@ -159,14 +162,17 @@ def main() -> None:
         results, labels, everything = {}, {}, {}
         for tool in tools:
             rows: list[Measured] = []
-            outputs, seconds, hidden, dark, black = {}, 0.0, 0, 0, []
+            outputs, seconds, hidden, dark = {}, 0.0, 0, 0
+            black: list[float] = []
+            beside: list[float] = []
             for number, clip in clips.items():
                 begin = time.perf_counter()
-                outputs[number], took = output_of(tool, clip, args.work)
+                outputs[number], took = output_of(tool, clip, args.work, args.fresh)
                 measured = coverage.measure(clip, outputs[number])
                 rows += measured.rows
                 hidden, dark = hidden + measured.hidden, dark + measured.dark
                 black.append(measured.black)
+                beside.append(measured.beside)
                 seconds += took or 0.0
                 leaks = sum(r.leaks for r in measured.rows)
                 print(
@@ -181,6 +187,7 @@ def main() -> None:
                 **summary(rows),
                 "not_counted": {"hidden": hidden, "dark": dark, "share": (hidden + dark) / total},
                 "black_share_of_picture": sum(black) / max(1, len(black)),
+                "black_beside_faces": sum(beside) / max(1, len(beside)),
                 "seconds": round(seconds, 1),
             }
             listed = failures(rows, clips)

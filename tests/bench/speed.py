@@ -227,9 +227,15 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     args.work.mkdir(parents=True, exist_ok=True)
     report = args.work / "speed-report.json"
-    vidanon = Vidanon("all", tuple(args.vidanon_option))
+    vidanon = Vidanon("all", tuple(args.vidanon_option), data / "detectors" if data else None)
+    os.environ.update(vidanon.environment)
+
+    def ours(source: Path, output: Path) -> list[str]:
+        report.unlink(missing_ok=True)
+        return vidanon.command(source, output, report)
+
     known: dict[str, Callable[[], Command]] = {
-        "vidanon": lambda: lambda source, output: vidanon.command(source, output, report),
+        "vidanon": lambda: ours,
         "deface": lambda: Deface(find_deface(args.deface, default_cache()), args.work).default_command,
         "floor": lambda: lambda source, output: [
             sys.executable, "-m", "tests.bench.speed", "--cores", str(args.cores), "--recode", str(source), str(output),
@@ -253,6 +259,7 @@ def main() -> None:
             return
         few = make_clip(portraits, data, args.work, args.seed, 0, frames=FEW, faces=3, audio=True, calm=True)
         result = compare(commands, clip, few, args.work, args.rounds)
+        said = vidanon.check(report) if "vidanon" in result else {}
     except ToolError as error:
         raise SystemExit(f"error: {error}") from error
     about: dict[str, Any] = {
@@ -264,7 +271,7 @@ def main() -> None:
     }
     if "vidanon" in result:
         about["ratios"] = ratios(result, "vidanon")
-        about["stages"] = json.loads(report.read_text(encoding="utf-8")).get("seconds", {})
+        about["stages"], about["detectors"] = said.get("seconds", {}), said["detectors"]
     (args.out / "speed.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     print("| tool | fps, whole process | without start-up | start-up and 10 frames, s | peak MiB | ours is x times |")
     print("| --- | --- | --- | --- | --- | --- |")
