@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from vidanon.config import DetectSettings
 from vidanon.detect.base import Detector
@@ -19,9 +18,9 @@ from vidanon.zoo.registry import find
 MTCNN_MODELS = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
 MTCNN_THRESHOLDS = (0.5, 0.55, 0.35)
 GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
-# MTCNN's smallest face over min_face where YuNet looks too. Its cost grows with the square of the inverse, and below 24 px
-# it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both together as
-# many with this share as with 1.
+# MTCNN's smallest face over min_face where YuNet looks too. Its cost grows with the square of the inverse, and below
+# 24 px it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both
+# together as many with this share as with 1.
 BESIDE_YUNET = 1.5
 WITHOUT_YUNET = "faces that are small, turned or half hidden are missed more often"
 
@@ -47,7 +46,6 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     """
     fallbacks: list[str] = []
     yunet: YuNet | None = None
-    yunet_file: Path | None = None
     if settings.detector in ("all", "yunet"):
         try:
             yunet_file = resolve("yunet", offline=offline)
@@ -70,45 +68,8 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
         models["yunet"] = find("yunet").sha256
         backends.append(f"yunet: {yunet.backend}")
     found = [d for d in (mtcnn, yunet) if d is not None]
-    gate: Detector  #: a light one, for a second look at the output
-    names: tuple[str, ...]
-    fallbacks: tuple[str, ...]  #: what could not be had, why, and what that costs
-    models: dict[str, str]  #: model name -> SHA-256
-    runtime: str  #: what computes them, as "mtcnn: torch cpu bfloat16; yunet: onnxruntime/CPU"
-
-
-def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool = False) -> Detectors:
-    """Detectors for ``settings.detector``: all (default), mtcnn or yunet.
-
-    ``all`` goes on with MTCNN where YuNet's file cannot be had, and says what that costs. A detector asked for by name
-    that cannot be had raises ModelUnavailable; a file that is not what the registry says raises ModelError.
-    """
-    found: list[Detector] = []
-    fallbacks: list[str] = []
-    models: dict[str, str] = {}
-    backends: list[str] = []
-    mtcnn: Mtcnn | None = None
-    yunet_file: Path | None = None
-    if settings.detector in ("all", "mtcnn"):
-        mtcnn = _mtcnn(settings.min_face, settings.thresh, runtime)
-        models.update({name: find(name).sha256 for name in MTCNN_MODELS})
-        backends.append(f"mtcnn: torch {runtime.device} {str(mtcnn.fast_dtype).removeprefix('torch.')}")
-        found.append(mtcnn)
-    if settings.detector in ("all", "yunet"):
-        try:
-            yunet_file = resolve("yunet", offline=offline)
-        except ModelUnavailable as error:
-            if mtcnn is None:
-                raise
-            fallbacks.append(f"MTCNN alone: {error}; {WITHOUT_YUNET}")
-    if yunet_file is not None:
-        yunet = YuNet(yunet_file, runtime, settings.min_face)
-        models["yunet"] = find("yunet").sha256
-        backends.append(f"yunet: {yunet.backend}")
-        fallbacks += yunet.notes
-        found.append(yunet)
     gate: Detector = (
-        _mtcnn(GATE_MIN_FACE, None, runtime) if yunet_file is None else YuNet(yunet_file, runtime, GATE_MIN_FACE)
+        _mtcnn(GATE_MIN_FACE, None, runtime) if yunet is None else YuNet(yunet_file, runtime, GATE_MIN_FACE)
     )
     union = UnionDetector(found, settings.thresh or 0.0)
     return Detectors(
