@@ -67,7 +67,8 @@ def ratio(leaks: int, ours: int | None) -> str:
 def table(results: dict[str, dict[str, Any]], labels: dict[str, str]) -> str:
     """Markdown: leakage and burst by size group, and leaks in multiples of ours."""
     lines = [
-        "| tool | 16-32 px | >= 32 px | clear >= 32 px | burst >= 32 px | burst all | black beside faces | leaks / ours |",
+        "| tool | 16-32 px | >= 32 px | clear >= 32 px | burst >= 32 px | burst all "
+        "| black beside faces, of the picture | leaks / ours |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     ours = results.get("vidanon-all", {}).get("all", {}).get("leaks")
@@ -80,7 +81,7 @@ def table(results: dict[str, dict[str, Any]], labels: dict[str, str]) -> str:
             f"{100 * large['clear'] / max(1, large['face_frames']):.2f} %",
             f"{100 * large['burst']:.1f} % of {large['tracks']}",
             f"{100 * every['burst']:.1f} % of {every['tracks']}",
-            f"{100 * result['black_beside_faces']:.2f} % of the picture",
+            f"{100 * result['black_beside_faces']:.2f} %",
             ratio(every["leaks"], ours),
         ]
         lines.append("| " + " | ".join(cells) + " |")
