@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vidanon.analyse import analyse
 from vidanon.config import RunConfig
 from vidanon.errors import ModelError, VidanonError
@@ -192,3 +193,38 @@ def test_memory_does_not_grow_with_the_stream(plan: Plan) -> None:
         return high
 
     assert peak(450) < 1.1 * peak(150) + 500_000
+
+
+def test_the_refiner_is_asked_in_the_pixels_of_the_view(plan: Plan) -> None:
+    """A face that the search loses is found again at its place, in a picture that is shown turned."""
+    clip = trackkit.Clip(40, {1: trackkit.straight(100, 60, 1, 0)})
+    turned = [replace(f, orientation=Orientation(180)) for f in clip.frames()]
+
+    def shown(index: int) -> np.ndarray:
+        x0, y0, x1, y1 = clip.truth(index)[1]
+        return np.array([320 - x1, 180 - y1, 320 - x0, 180 - y0], np.float32)
+
+    class Once(trackkit.Oracle):
+        def detect(self, images: Sequence[ByteArray]) -> list[list[Detection]]:
+            # The index marks of the upright clip are at the upper right here, upside down.
+            found = [trackkit.index_of(np.ascontiguousarray(i[::-1, ::-1])) for i in images]
+            return [[Detection(shown(i), 0.99, None, "oracle")] if i < 8 else [] for i in found]
+
+    class Refiner:
+        asked = 0
+
+        def refine(self, images: Sequence[ByteArray], boxes: Sequence[np.ndarray]) -> list[list[Detection | None]]:
+            answers: list[list[Detection | None]] = []
+            for image, places in zip(images, boxes, strict=True):
+                box = shown(trackkit.index_of(np.ascontiguousarray(image[::-1, ::-1])))
+                assert np.abs(places - box).max() < 4.0
+                self.asked += len(places)
+                answers.append([Detection(box, 0.8, None, "refiner")])
+            return answers
+
+    refiner = Refiner()
+    analyse(iter(turned), Once(clip), refiner, CONFIG, plan, workers=2)
+    assert refiner.asked == 7
+    for index in range(40):
+        (row,) = plan.rows(index, index + 1)
+        assert trackkit.covered(clip.truth(index)[1], row.box) >= 0.95

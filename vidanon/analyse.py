@@ -19,11 +19,11 @@ from vidanon.config import RunConfig
 from vidanon.detect.base import Detector
 from vidanon.errors import VidanonError
 from vidanon.media.planes import view
-from vidanon.track.base import Refiner, map_boxes
+from vidanon.track.base import Again, Boxes, Refiner, map_boxes
 from vidanon.track.looks import Look, looks
 from vidanon.track.plan import Plan
 from vidanon.track.tracker import Tracker
-from vidanon.types import Detection, Frame, PlanInfo, PlanRow
+from vidanon.types import Detection, FloatArray, Frame, PlanInfo, PlanRow, View
 
 _FAILURES = 5  #: looks in a row in which the detector may fail before the run stops
 
@@ -55,13 +55,14 @@ def analyse(
 ) -> PlanStats:
     """Fill ``plan`` from a stream of frames; memory does not grow with its length.
 
-    ``workers``: threads that detect; ``progress`` is called with the number of frames done.
-    A frame in which the detector fails, or that is damaged, is covered whole, and so are the frames between it and
-    the looks around it; after five failures in a row the run stops with a VidanonError.
+    ``refiner`` looks again where a live track was not found; ``workers``: threads that detect; ``progress`` is
+    called with the number of frames done. A frame in which the detector fails, or that is damaged, is covered whole,
+    and so are the frames between a failure and the looks around it; after five failures in a row the run stops with
+    a VidanonError.
     """
     begun = time.perf_counter()
-    run = _Run(settings, plan, progress)
-    waiting: deque[tuple[Look, Future[list[Detection]]]] = deque()
+    run = _Run(refiner, settings, plan, progress)
+    waiting: deque[tuple[Look, Future[_Seen]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="detect") as pool:
         try:
             for look in looks(frames, settings.detect.every):
@@ -77,34 +78,42 @@ def analyse(
     return run.stats
 
 
-def _detect(detector: Detector, frame: Frame) -> list[Detection]:
-    """The faces of one frame, in its coded pixels."""
+@dataclass(frozen=True)
+class _Seen:
+    """What the detector saw in a frame."""
+
+    view: View
+    found: list[Detection]  #: in coded pixels
+
+
+def _detect(detector: Detector, frame: Frame) -> _Seen:
     picture = view(frame)  # at full size: the detector itself tiles what is large
     (found,) = detector.detect([picture.rgb])
-    matrix = picture.to_coded
-    out = []
-    for d in found:
-        marks = None if d.landmarks is None else d.landmarks @ matrix[:, :2].T + matrix[:, 2]
-        box = map_boxes(np.asarray(d.box, np.float64), matrix).astype(np.float32)
-        out.append(replace(d, box=box, landmarks=marks))
-    return out
+    return _Seen(picture, [_mapped(d, picture.to_coded) for d in found])
+
+
+def _mapped(d: Detection, matrix: FloatArray) -> Detection:
+    marks = None if d.landmarks is None else d.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return replace(d, box=map_boxes(np.asarray(d.box, np.float64), matrix).astype(np.float32), landmarks=marks)
 
 
 class _Run:
     """Looks with their detections in, in order; rows and unknown frames out to the plan."""
 
-    def __init__(self, settings: RunConfig, plan: Plan, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, refiner: Refiner | None, settings: RunConfig, plan: Plan, progress: Callable[[int], None] | None
+    ) -> None:
         self.stats = PlanStats()
+        self._refiner = refiner
         self._settings = settings
         self._plan = plan
         self._progress = progress
         self._tracker = Tracker(settings.track)
         self._first: Frame | None = None
         self._failed = 0  #: looks in a row
-        self._unknown: set[int] = set()
 
-    def take(self, look: Look, answer: Future[list[Detection]]) -> None:
-        found = self._answer(look, answer)
+    def take(self, look: Look, answer: Future[_Seen]) -> None:
+        seen = self._answer(look, answer)
         begun = time.perf_counter()
         if self._first is None:
             self._first = look.frame
@@ -112,20 +121,35 @@ class _Run:
             self.stats.scenes += 1
         if look.new_scene:
             self._add(self._tracker.cut(look.lumas[0]))
-        self._add(self._tracker.step(look.lumas, found))
+        found = None if seen is None else seen.found
+        self._add(self._tracker.step(look.lumas, found, self._again(seen)))
         self.stats.track_seconds += time.perf_counter() - begun
         self.stats.looks += 1
         self.stats.frames += len(look.lumas)
         if self._progress is not None:
             self._progress(self.stats.frames)
 
-    def _answer(self, look: Look, answer: Future[list[Detection]]) -> list[Detection] | None:
+    def _again(self, seen: _Seen | None) -> Again | None:
+        refiner = self._refiner
+        if refiner is None or seen is None:
+            return None
+        picture = seen.view
+        back = np.linalg.inv(np.vstack([picture.to_coded, [0, 0, 1]]))[:2].astype(np.float32)
+
+        def again(boxes: Boxes) -> list[Detection | None]:
+            places = map_boxes(boxes, back).astype(np.float32)
+            (answers,) = refiner.refine([picture.rgb], [places])
+            return [None if d is None else _mapped(d, picture.to_coded) for d in answers]
+
+        return again
+
+    def _answer(self, look: Look, answer: Future[_Seen]) -> _Seen | None:
         """The detections, or None where they are not to be had: then the frames around are unknown."""
         unknown = set(look.damaged)
-        found: list[Detection] | None = None
+        seen: _Seen | None = None
         window = [luma.index for luma in look.lumas]
         try:
-            found = answer.result()
+            seen = answer.result()
         except (VidanonError, MemoryError):
             raise
         except Exception as error:  # whatever a detector throws: fail closed, say so, go on
@@ -137,15 +161,12 @@ class _Run:
                 ) from error
         if self._failed and not look.new_scene:
             unknown.update(window)  # also what follows a failure, up to the next look that succeeds
-        if found is None:
+        if seen is None:
             unknown.update(window)
-        self._failed = self._failed + 1 if found is None else 0
+        self._failed = self._failed + 1 if seen is None else 0
         self._plan.add_unknown(unknown)
-        self._unknown_count(unknown)
-        return found
-
-    def _unknown_count(self, frames: set[int]) -> None:
-        self.stats.unknown += len(frames)
+        self.stats.unknown += len(unknown)
+        return seen
 
     def _add(self, rows: list[PlanRow]) -> None:
         self._plan.add(rows)

@@ -1,12 +1,14 @@
 """Whatever the detector answers, and when: what it saw is covered, and plan files come back as they went."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vidanon.config import TrackSettings
 from vidanon.track.flow import Luma
 from vidanon.track.plan import Plan
@@ -61,9 +63,8 @@ def test_every_face_that_was_seen_is_covered(stream: list[tuple[int, bool, list[
     assert all(np.isfinite(r.box).all() and (r.box[2:] > r.box[:2]).all() for r in rows)
     assert all(0 <= r.confidence <= 1 for r in rows)
     for frame, box in strong:
-        assert any(
-            (r.box[:2] <= box[:2] + 1e-3).all() and (r.box[2:] >= box[2:] - 1e-3).all() for r in rows if r.frame == frame
-        )
+        here = [r.box for r in rows if r.frame == frame]
+        assert any((b[:2] <= box[:2] + 1e-3).all() and (b[2:] >= box[2:] - 1e-3).all() for b in here)
     # A track lives without holes.
     for track in {r.track for r in rows}:
         frames = sorted(r.frame for r in rows if r.track == track)
@@ -125,7 +126,7 @@ def test_plan_files_round_trip(
         assert import_plan(tmp_path / "plan", other) == info
         assert other.unknown(0, 100) == unknown
         for a, b in zip(plan.tracks(), other.tracks(), strict=True):
-            assert (a.id, a.first, a.last, a.seed, a.action, a.hits) == (b.id, b.first, b.last, b.seed, b.action, b.hits)
+            assert replace(a, score=0) == replace(b, score=0)
         for r, s in zip(plan.rows(0, 100), other.rows(0, 100), strict=True):
             assert (r.frame, r.track, r.state, r.confidence) == (s.frame, s.track, s.state, s.confidence)
             np.testing.assert_array_equal(r.box, s.box)

@@ -3,6 +3,7 @@ from itertools import permutations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vidanon.track import assign
 from vidanon.track.base import iou, map_boxes, to_boxes, to_state
 
@@ -54,9 +55,7 @@ def test_weak_scores_go_to_live_tracks_only() -> None:
     tracks = np.array([[0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]], float)
     found = tracks + 2
     scores = np.array([0.9, 0.3, 0.3])
-    match = assign.two_stage(
-        tracks, np.zeros(3), found, scores, high=0.6, low=0.1, live=np.array([True, True, False])
-    )
+    match = assign.two_stage(tracks, np.zeros(3), found, scores, high=0.6, low=0.1, live=np.array([True, True, False]))
     assert match.pairs == [(0, 0), (1, 1)]
     assert match.tracks == [2]
     assert match.detections == []  # a weak one starts nothing
@@ -65,9 +64,7 @@ def test_weak_scores_go_to_live_tracks_only() -> None:
 def test_a_weak_score_does_not_take_a_track_from_a_strong_one() -> None:
     tracks = np.array([[0, 0, 40, 40]], float)
     found = np.array([[0, 0, 40, 40], [8, 8, 48, 48]], float)
-    match = assign.two_stage(
-        tracks, np.zeros(1), found, np.array([0.3, 0.9]), high=0.6, low=0.1, live=np.array([True])
-    )
+    match = assign.two_stage(tracks, np.zeros(1), found, np.array([0.3, 0.9]), high=0.6, low=0.1, live=np.array([True]))
     assert match.pairs == [(0, 1)]
 
 

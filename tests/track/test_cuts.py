@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import trackkit
+
 from vidanon.track.cuts import Cut, CutDetector, Thumb, change, thumb_of
 from vidanon.track.flow import luma_of
 from vidanon.track.looks import looks
@@ -66,7 +67,7 @@ def test_another_size_is_a_cut() -> None:
     assert change(thumb(SCENES[0]), thumb(small)) == float("inf")
 
 
-@pytest.mark.parametrize(("fps", "every"), [(10, 2), (25, 5), (30, 5), (50, 9), (60, 10), (120, 12)])
+@pytest.mark.parametrize(("fps", "every"), [(10, 3), (25, 7), (30, 8), (50, 14), (60, 16), (120, 16)])
 def test_how_often_frames_are_searched(fps: int, every: int) -> None:
     clip = trackkit.Clip(61, {}, fps=fps)
     found = [look.frame.index for look in looks(clip.frames(), None)]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import trackkit
+
 from vidanon.track.flow import Luma, carry, follow, luma_of, ncc, patch
 from vidanon.types import Colour, Frame, PixelFormat
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from filterpy.kalman import KalmanFilter
+
 from vidanon.track import kalman
 
 NOISE = kalman.Noise()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vidanon.errors import OutputError, UsageError
 from vidanon.track.plan import Plan, track_seed
 from vidanon.track.plan_io import export_plan, import_plan

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import trackkit
+
 from vidanon.config import TrackSettings
 from vidanon.track.looks import looks
 from vidanon.track.tracker import Tracker
 from vidanon.types import Detection, PlanRow, RowState
 
+DEFAULT = TrackSettings()
+
 
 def run(
-    clip: trackkit.Clip, detector: trackkit.Oracle, *, every: int = 5, settings: TrackSettings = TrackSettings()
+    clip: trackkit.Clip, detector: trackkit.Oracle, *, every: int = 5, settings: TrackSettings = DEFAULT
 ) -> list[PlanRow]:
     tracker = Tracker(settings)
     rows: list[PlanRow] = []
@@ -185,9 +188,7 @@ def test_two_boxes_on_one_face_are_one_track_that_covers_both() -> None:
 
 
 def test_crossing_faces_keep_their_ids() -> None:
-    clip = trackkit.Clip(
-        60, {1: trackkit.straight(40, 60, 4, 0, 30), 2: trackkit.straight(260, 75, -4, 0, 30)}
-    )
+    clip = trackkit.Clip(60, {1: trackkit.straight(40, 60, 4, 0, 30), 2: trackkit.straight(260, 75, -4, 0, 30)})
     rows = run(clip, trackkit.Oracle(clip))
     assert leaks(clip, rows) == []
     assert {r.track for r in rows} == {1, 2}
@@ -229,7 +230,52 @@ def test_long_tracks_are_handed_out_in_pieces_without_a_seam() -> None:
         assert sum(len(t.nodes) for t in tracker._tracks) < 2000
     rows += tracker.finish()
     assert early > 1000
-    assert sorted(r.frame for r in rows) == sorted(set(r.frame for r in rows))
+    assert sorted(r.frame for r in rows) == sorted({r.frame for r in rows})
     assert set(range(4, 1800)) <= {r.frame for r in rows}
     middle = np.array([r.box[0] for r in sorted(rows, key=lambda r: r.frame)])
     assert np.abs(np.diff(middle)).max() < 3.0
+
+
+class Again:
+    """Answers for the places asked about, and remembers them."""
+
+    def __init__(self, clip: trackkit.Clip, score: float) -> None:
+        self.clip, self.score, self.asked = clip, score, list[tuple[int, int]]()
+
+    def at(self, index: int):  # type: ignore[no-untyped-def]
+        def again(boxes: np.ndarray) -> list[Detection | None]:
+            self.asked.append((index, len(boxes)))
+            truth = list(self.clip.truth(index).values())
+            out: list[Detection | None] = []
+            for box in boxes:
+                near = [t for t in truth if np.abs(t - box).max() < 20]
+                out.append(Detection(near[0].astype(np.float32), self.score, None, "again") if near else None)
+            return out
+
+        return again
+
+
+def test_a_track_that_the_search_misses_is_looked_for_at_its_place() -> None:
+    clip = trackkit.Clip(90, {1: trackkit.straight(20, 30, 2, 0.5), 2: trackkit.straight(260, 120, -2, 0)})
+    oracle = trackkit.Oracle(clip, lambda f, n: 0.0 if n == 1 and f >= 12 else 0.99)
+    tracker, rows, again = Tracker(TrackSettings(backfill=0, coast=0)), [], Again(clip, 0.5)
+    for look in looks(clip.frames(), 5):
+        rows += tracker.step(look.lumas, oracle.at(look.frame.index), again.at(look.frame.index))
+    rows += tracker.finish()
+    assert again.asked == [(index, 1) for index in [*range(15, 90, 5), 89]]
+    assert leaks(clip, rows) == []
+    assert {r.state for r in rows if r.track == 1 and r.frame in (15, 20, 85)} == {RowState.REFINED}
+
+
+def test_what_is_found_again_on_another_track_is_not_taken() -> None:
+    clip = trackkit.Clip(60, {1: trackkit.straight(60, 60, 0, 0), 2: trackkit.straight(75, 66, 0, 0)})
+    oracle = trackkit.Oracle(clip, lambda f, n: 0.0 if n == 1 and f >= 12 else 0.99)
+    tracker, rows = Tracker(TrackSettings()), []
+    for look in looks(clip.frames(), 5):
+
+        def again(boxes: np.ndarray, index: int = look.frame.index) -> list[Detection | None]:
+            return [Detection(clip.truth(index)[2].astype(np.float32), 0.9, None, "again") for _ in boxes]
+
+        rows += tracker.step(look.lumas, oracle.at(look.frame.index), again)
+    rows += tracker.finish()
+    assert not [r for r in rows if r.track == 1 and r.state == RowState.REFINED and r.frame > 40]

@@ -33,9 +33,7 @@ def frame(luma: ByteArray, index: int, fps: int = 25, *, damaged: bool = False) 
     marked = luma.copy()
     for bit in range(16):
         marked[-8:, bit * 8 : bit * 8 + 8] = 235 if index >> bit & 1 else 16
-    return Frame(
-        (marked, chroma, chroma), FORMAT, Colour(), index, index, Fraction(1, fps), damaged=damaged
-    )
+    return Frame((marked, chroma, chroma), FORMAT, Colour(), index, index, Fraction(1, fps), damaged=damaged)
 
 
 def index_of(rgb: ByteArray) -> int:

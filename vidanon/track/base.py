@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,9 @@ class Refiner(Protocol):
         Answers per image and box in that image's pixels; None: no face there.
         """
         ...
+
+
+Again = Callable[[Boxes], Sequence[Detection | None]]  #: looks again at (N, 4) coded px in one frame; coded px back
 
 
 def to_state(boxes: Boxes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

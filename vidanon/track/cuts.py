@@ -47,9 +47,7 @@ def thumb_of(frame: Frame, luma: ByteArray) -> Thumb:
     counts = np.bincount(coarse.ravel() >> 3, minlength=_BINS).astype(np.float32)
     full = float((1 << frame.format.depth) - 1)
     colour = [float(plane[::16, ::16].mean()) / full for plane in frame.planes[1:3]] or [0.5, 0.5]
-    return Thumb(
-        (frame.width, frame.height), small, np.cumsum(counts) / counts.sum(), np.array(colour, np.float32)
-    )
+    return Thumb((frame.width, frame.height), small, np.cumsum(counts) / counts.sum(), np.array(colour, np.float32))
 
 
 def change(a: Thumb, b: Thumb) -> float:

@@ -145,9 +145,7 @@ def _carry(before: Luma, after: Luma, box: Box, shift: npt.NDArray[np.float64]) 
 def _lucas_kanade(a: ByteArray, b: ByteArray, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
     """Points (N, 2) of ``a`` in ``b``, and which of them were found."""
     guess = points.copy()  # written over; the default start, and it spares the optional argument
-    there, status, _ = cv2.calcOpticalFlowPyrLK(
-        a, b, points, guess, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP
-    )
+    there, status, _ = cv2.calcOpticalFlowPyrLK(a, b, points, guess, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP)
     return np.asarray(there, np.float32), np.asarray(status)[:, 0] == 1
 
 
@@ -182,9 +180,7 @@ def _crop(
     half = int(np.ceil(reach * side * zoom * luma.scale))
     c = centre * scale - 0.5
     matrix = np.array([[k, 0, half - 0.5 - k * c[0]], [0, k, half - 0.5 - k * c[1]]])
-    crop = cv2.warpAffine(
-        image, matrix, (2 * half, 2 * half), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    crop = cv2.warpAffine(image, matrix, (2 * half, 2 * half), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop, zoom * luma.scale
 
 

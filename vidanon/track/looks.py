@@ -9,8 +9,8 @@ from vidanon.track.cuts import Cut, CutDetector, Thumb, thumb_of
 from vidanon.track.flow import Luma, luma_of
 from vidanon.types import Frame
 
-PERIOD = 0.165  #: seconds between two looks: every 5th frame at 25-30 frames per second, every 10th at 60
-_LONGEST = 12  #: frames between two looks, whatever the time stamps say
+PERIOD = 0.265  #: seconds between two looks: every 7th frame at 25 frames per second, every 8th at 30
+_LONGEST = 16  #: frames between two looks, whatever the time stamps say
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ class Hit:
     box: Box
     score: float
     landmarks: FloatArray | None
+    state: RowState = RowState.DETECTED  #: or REFINED, where only the track's own region was looked at
 
     def node(self) -> Node:
-        return Node(self.frame, self.box, RowState.DETECTED, self.score, 1.0, self.landmarks)
+        return Node(self.frame, self.box, self.state, self.score, 1.0, self.landmarks)
 
 
 def centre(box: Box) -> npt.NDArray[np.float64]:

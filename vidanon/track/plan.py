@@ -82,9 +82,7 @@ class Plan:
         if row.landmarks is not None and np.isfinite(row.landmarks).all():
             marks = np.ascontiguousarray(row.landmarks, np.float32).tobytes()
         hit = int(row.state == RowState.DETECTED)
-        before = self._db.execute(
-            "SELECT state FROM rows WHERE frame=? AND track=?", (row.frame, row.track)
-        ).fetchone()
+        before = self._db.execute("SELECT state FROM rows WHERE frame=? AND track=?", (row.frame, row.track)).fetchone()
         if before is not None:
             hit -= int(before[0] == RowState.DETECTED)
         score = row.confidence if row.state == RowState.DETECTED else 0.0

@@ -162,7 +162,7 @@ class _Reader:
     def _head(self, value: dict[str, Any]) -> PlanInfo:
         version = value.get("vidanon_plan")
         if version != VERSION:
-            raise self._wrong(f"expected the head of a plan, version {VERSION}, with \"vidanon_plan\": {VERSION}")
+            raise self._wrong(f'expected the head of a plan, version {VERSION}, with "vidanon_plan": {VERSION}')
         settings, detectors, mode = value.get("settings", {}), value.get("detectors", []), value.get("mode", "")
         if not isinstance(settings, Mapping):
             raise self._wrong("'settings' is not an object")

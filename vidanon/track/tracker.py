@@ -17,11 +17,11 @@ import numpy as np
 from vidanon.config import TrackSettings
 from vidanon.track import kalman
 from vidanon.track.assign import two_stage
-from vidanon.track.base import Box, Boxes, iou, to_boxes, to_state, union
+from vidanon.track.base import Again, Box, Boxes, iou, to_boxes, to_state, union
 from vidanon.track.flow import Luma, Step, carry, follow
 from vidanon.track.path import Hit, Node, between, beyond, carried_back
 from vidanon.track.smooth import smoothed
-from vidanon.types import Detection, PlanRow
+from vidanon.types import Detection, PlanRow, RowState
 
 _NOISE = kalman.Noise()
 _CHUNK, _OVERLAP = 1200, 200  #: nodes smoothed at once, and kept beside them, so that a long track costs no more
@@ -74,9 +74,12 @@ class Tracker:
 
     # -- the three calls -------------------------------------------------------------------------------------------
 
-    def step(self, lumas: Sequence[Luma], detections: Sequence[Detection] | None) -> list[PlanRow]:
+    def step(
+        self, lumas: Sequence[Luma], detections: Sequence[Detection] | None, again: Again | None = None
+    ) -> list[PlanRow]:
         """``lumas``: the frames since the last look, in order, the look itself last; ``detections`` of the look,
-        in coded px; None: the detector failed there. Returns the rows that are final now.
+        in coded px; None: the detector failed there; ``again`` looks again at the look's picture, where a live track
+        was not found. Returns the rows that are final now.
         """
         if self._now < 0:
             self._scene = lumas[0].index
@@ -87,7 +90,7 @@ class Tracker:
         self._span = max(len(lumas), 1)
         self._now = lumas[-1].index
         if detections is not None:
-            self._match(lumas[-1], detections)
+            self._match(lumas[-1], detections, again)
         self._drop()
         return self._taken()
 
@@ -174,7 +177,7 @@ class Tracker:
         for track, m, p in zip(self._tracks, mean, cov, strict=True):
             track.mean, track.cov = m, p
 
-    def _match(self, luma: Luma, detections: Sequence[Detection]) -> None:
+    def _match(self, luma: Luma, detections: Sequence[Detection], again: Again | None) -> None:
         s = self._settings
         hits = [Hit(luma.index, np.asarray(d.box, np.float64), float(d.score), d.landmarks) for d in detections]
         hits = [h for h in hits if h.score >= s.low and np.isfinite(h.box).all() and (h.box[2:] > h.box[:2]).all()]
@@ -203,12 +206,30 @@ class Tracker:
                 taken.add(j)
         for i, j in match.pairs:
             self._hit(self._tracks[i], hits[j])
-        self._shadow([self._tracks[i] for i in match.tracks], _stack([hits[j].box for _, j in match.pairs]))
+        found = _stack([hits[j].box for _, j in match.pairs])
+        missing = [self._tracks[i] for i in match.tracks]
+        self._shadow(missing, found)
+        if again is not None:
+            self._look_again([t for t in missing if t.confirmed and not t.shadowed], found, again)
         born = [hits[j] for j in match.detections if j not in taken]
         taken.update(j for j in match.detections)
         self._looks.append((luma.index, [h for j, h in enumerate(hits) if j not in taken]))
         self._born(sorted(born, key=lambda h: -h.score))
         self._merge()
+
+    def _look_again(self, tracks: Sequence[Track], found: Boxes, again: Again) -> None:
+        """Live tracks that the search of the whole picture missed: turned, blurred or half hidden faces."""
+        live = [t for t in tracks if self._now - t.last.frame <= self._coast() and t.flowing]
+        if not live:
+            return
+        expected = _stack([t.box_at(self._now) for t in live])
+        for track, place, d in zip(live, expected, again(expected), strict=True):
+            if d is None or d.score < self._settings.low:
+                continue
+            box = np.asarray(d.box, np.float64)
+            here = float(iou(place[None], box[None])[0, 0]) >= _WEAK_IOU
+            if here and not (len(found) and iou(box[None], found).max() >= _WEAK_IOU):
+                self._hit(track, Hit(self._now, box, float(d.score), d.landmarks, RowState.REFINED))
 
     def _hit(self, track: Track, hit: Hit) -> None:
         track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth)
