@@ -41,7 +41,7 @@ def portrait() -> Iterator[Picture]:
 
 
 def group() -> Iterator[Picture]:
-    """Four cut-outs on their ways: the face goes from (x, y) to (x, y) px, scale, mirrored, there (from, to) in [0, 1]."""
+    """Four cut-outs on their ways: the face goes from (x, y) to (x, y) px; scale, mirrored, (from, to) in [0, 1]."""
     paths = (  # the far ones first
         ((330, 150), (860, 170), 0.45, True, (0.0, 0.8)),
         ((110, 300), (420, 330), 0.55, False, (0.0, 1.0)),
