@@ -176,17 +176,18 @@ def test_a_wheel_holds_the_package_and_the_models(tmp_path: Path) -> None:
     models = {f"vidanon/_models/{p.relative_to(ROOT / 'models').as_posix()}" for p in tracked_or_all("models")}
     assert "vidanon/_models/registry.toml" in models and models <= names
     assert not any(name.startswith(("tests/", "samples/", "models/")) for name in names)
-    found = subprocess.run(
-        [sys.executable, "-P", "-m", "vidanon", "models", "path", "mtcnn-pnet"],
-        cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    where = subprocess.run(
-        [sys.executable, "-P", "-c", "from vidanon.zoo import models_dir; print(models_dir())"],
-        cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert where.stdout.strip() == str(installed / "vidanon/_models")
+    output = tmp_path / "out.mp4"
+    for words in (
+        ["-c", "import vidanon.zoo as z, sys; sys.exit(z.models_dir().parent.name != 'vidanon')"],
+        ["-m", "vidanon", "models", "verify"],
+        ["-m", "vidanon", ROOT / "samples/portrait.mp4", output, "--end-time", "0.5"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", *words], cwd=tmp_path, capture_output=True, text=True,
+            env={"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert output.stat().st_size > 5_000
 
 
 def tracked_or_all(folder: str = "") -> list[Path]:
