@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import av
 import av.container
+from av.codec.context import Flags
 
 from vidanon.config import Limits
 from vidanon.media.h264 import ReferenceCheck
@@ -26,7 +27,10 @@ class Decoder:
         # Frame threads race on pictures that damaged ones refer to; slices keep a salvaged run repeatable.
         context.thread_type = "SLICE" if salvage else "AUTO"
         context.thread_count = threads or 0
-        context.options = {**context.options, "max_pixels": str(limits.max_pixels)}
+        # Without this flag libav moves the left edge of a crop to an aligned address and shows what was cut off.
+        context.flags |= Flags.unaligned
+        # What is a little over the cap is decoded, and refused by its caller with a clear word.
+        context.options = {**context.options, "max_pixels": str(2 * limits.max_pixels)}
         self._references = ReferenceCheck(context.extradata) if context.name == "h264" else None
         self._demuxed = 0
         self._expected = 0  # packets that should have shown a picture
