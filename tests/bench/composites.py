@@ -28,7 +28,7 @@ from tests.bench.motion import BUCKETS, Actor, Occluder, actor, cross, occluders
 from tests.bench.portraits import Portrait, load_portraits
 from tests.bench.truth import FaceTruth, Mask, save_truth
 
-VERSION = 1  #: part of the clips' names: raise it when the same seed draws another clip
+VERSION = 2  #: part of the clips' names: raise it when the same seed draws another clip
 WIDTH, HEIGHT = 1280, 720
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

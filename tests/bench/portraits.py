@@ -23,11 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-CUT_VERSION = 3  #: part of the cache key: raise it when the cut-outs change
+CUT_VERSION = 4  #: part of the cache key: raise it when the cut-outs change
 CORE = 0.8  #: share of the ellipse that is the head for certain
 DARK = 60  #: median luma of the face below which a portrait is left out: black fill on it would be invisible
 MAX_FACE = 220  #: px: a cut-out's inner face is stored no larger than this
-TURNED = (0.22, 1.1)  #: |yaw_ratio| of the faces taken as turned; above it the column is landmark noise
+TURNED = (0.2, 1.1)  #: |yaw_ratio| of the faces taken as turned; above it the column is landmark noise
+#: eye distance over eye-mouth distance below which a face counts as a profile: about 60 degrees. It is .9 to 1 from
+#: the front. yaw_ratio alone cannot tell: it is .4 for many a full profile, as the far eye's landmark is a guess.
+PROFILE = 0.58
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ def face_ellipse(face: npt.NDArray[np.float32]) -> tuple[tuple[float, float], tu
     centre = along + side * float((middle - along) @ side)
     half = (0.5 * float(face[2]), 0.5 * length * (1 + 0.40 + 0.72))
     return (float(centre[0]), float(centre[1])), half, float(np.degrees(np.arctan2(-axis[0], axis[1])))
+
+
+def eye_ratio(face: npt.NDArray[np.float32]) -> float:
+    """Distance of the eyes over the distance from eyes to mouth: the smaller, the more turned."""
+    points = face[4:14].reshape(5, 2).astype(np.float64)
+    length = np.hypot(*(points[3:5].mean(0) - points[:2].mean(0)))
+    return float(np.hypot(*(points[1] - points[0])) / max(length, 1e-6))
 
 
 def cut_out(rgb: Bytes, face: npt.NDArray[np.float32], name: str, source: str) -> Portrait | None:
@@ -148,7 +158,7 @@ def _tar_pictures(path: Path, wanted: Sequence[str] | None, limit: int) -> Itera
 
 
 def _turned_names(table: Path, count: int) -> list[str]:
-    """Strongly turned AI faces of the openly licensed set, most turned first."""
+    """Turned AI faces of the openly licensed set, most turned first; profiles among them are dropped later."""
     with table.open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if row["set"] == "sfhq_t2i" and row["yaw_ratio"]]
     rows = [row for row in rows if TURNED[0] <= abs(float(row["yaw_ratio"])) <= TURNED[1]]
@@ -168,7 +178,7 @@ def _pictures(data: Path | None, folder: Path | None) -> Iterator[tuple[str, str
     faces = data / "faces"
     for name, content in _tar_pictures(faces / "donors384.tar", None, 200):
         yield "donor", name, content
-    for name, content in _tar_pictures(faces / "open128.tar", _turned_names(faces / "open128.csv", 120), 120):
+    for name, content in _tar_pictures(faces / "open128.tar", _turned_names(faces / "open128.csv", 220), 220):
         yield "turned", name, content
     for name, content in _tar_pictures(faces / "lfw-deepfunneled.tar", None, 120):
         yield "lfw", name, content
@@ -215,6 +225,8 @@ def load_portraits(
         if rgb is None:
             continue
         faces = detector.faces(rgb)
+        if source == "turned" and len(faces) == 1 and eye_ratio(faces[0]) < PROFILE:
+            continue
         if len(faces) != 1:  # two people in one picture: the second would be a face without ground truth
             continue
         portrait = cut_out(rgb, faces[0], name, source)
