@@ -31,7 +31,9 @@ def picture(width: int, height: int, name: str = "yuv420p", step: int = 0, full_
         rows, columns = plane_shape(fmt, index, width, height)
         y, x = np.mgrid[0:rows, 0:columns]
         values = 60.0 + 80.0 * x / max(1, columns - 1) + 40.0 * y / max(1, rows - 1) + 10 * index
-        if index == 0 or fmt.rgb:
+        if index and not fmt.rgb:
+            values = 115.0 + 20.0 * x / max(1, columns - 1) + 10.0 * y / max(1, rows - 1) - 5 * index
+        else:
             top, left = rows // 8, columns // 8 + step % max(1, columns // 4)
             values[top : top + max(1, rows // 4), left : left + max(1, columns // 4)] = 220
         planes.append((values * scale).astype(np.uint8 if fmt.depth == 8 else "<u2"))

@@ -100,6 +100,10 @@ class Track(ABC):
 class CopiedTrack(Track):
     """Payloads untouched, times shifted."""
 
+    def __init__(self, number: int, source: AudioStream, container: Container) -> None:
+        super().__init__(number, source)
+        self._below_zero = container.exact_time  # MP4 hides what is below zero; Matroska cannot hold it
+
     def add_to(self, output: OutputContainer) -> None:
         self._stream = output.add_stream_from_template(self.source, opaque=True)
         self._stream.time_base = self.base
@@ -110,7 +114,13 @@ class CopiedTrack(Track):
         copy = av.Packet(bytes(packet))
         ticks = round(shift / self.base)
         assert packet.pts is not None and packet.dts is not None  # mended
-        copy.pts, copy.dts = packet.pts + ticks, packet.dts + ticks
+        pts, dts = packet.pts + ticks, packet.dts + ticks
+        if pts < 0 and not self._below_zero:
+            # A packet that a player cuts at zero (encoder delay): it begins there. What ends before, nobody hears.
+            if pts + (packet.duration or 0) <= 0:
+                return []
+            pts = dts = 0
+        copy.pts, copy.dts = pts, dts
         copy.duration, copy.time_base = packet.duration or 0, self.base
         copy.is_keyframe = packet.is_keyframe
         if packet.has_sidedata("skip_samples"):  # where a player cuts inside a packet: no words, only two numbers
@@ -185,7 +195,7 @@ class AudioTracks:
             elif stream.codec_context is None or not stream.codec_context.sample_rate:
                 self._dropped.append(f"audio {number}: left out, its codec is unknown here")
             elif stream.codec_context.codec.canonical_name in COPIED[container.name]:
-                self._tracks[stream.index] = CopiedTrack(number, stream)
+                self._tracks[stream.index] = CopiedTrack(number, stream, container)
             else:
                 self._tracks[stream.index] = TranscodedTrack(number, stream, container)
         self._waiting: deque[Packet] = deque()

@@ -25,8 +25,9 @@ def encoder_options(choice: Choice, info: SourceInfo, field_order: str, threads:
     name = choice.spec.name
     options["g"] = str(max(1, round(GOP_SECONDS * frame_rate(info))))
     if name == "libx264":
-        # stitchable: parameter sets depend on the settings alone, so that segments fit together.
-        params = {"stitchable": "1", "open-gop": "0", **_x264_hdr(info.hdr)}
+        # Not "stitchable": it draws a random number per encoder, and with constant quality the parameter sets depend
+        # on the settings alone without it.
+        params = {"open-gop": "0", **_x264_hdr(info.hdr)}
         if field_order:
             params[field_order] = "1"
         options |= {"x264-params": _joined(params), "a53cc": "0"}

@@ -29,7 +29,6 @@ from vidanon.media.formats import SUPPORTED
 from vidanon.types import PixelFormat
 
 AUTO = "auto"
-_LAMBDA = 118  # FF_QP2LAMBDA
 _SEMI_PLANAR = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
 _PNG = {"gbrp": "rgb24", "gbrp16le": "rgb48be", "gray": "gray", "gray16le": "gray16be"}
 
@@ -229,7 +228,7 @@ def rate_options(spec: EncoderSpec, quality: float, preset: str | None) -> dict[
         step = f"{round(quality)}"
         options = {"rc": "cqp", "qp_i": step, "qp_p": step, "quality": preset}
     elif spec.name == "mjpeg":
-        options = {"flags": "+qscale", "global_quality": f"{round(quality * _LAMBDA)}"}
+        options = {"qmin": f"{round(quality)}", "qmax": f"{round(quality)}", "b": "2000000000"}
     elif spec.name == "png":
         options = {"pred": "mixed"}
     elif spec.name == "libwebp":

@@ -17,6 +17,7 @@ from collections import deque
 from fractions import Fraction
 from math import ceil, lcm
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import OutputContainer
@@ -53,7 +54,11 @@ class FileSink(Sink):
         self._time_base = Fraction(0)
         self._shift = 0  # ticks added to every pts
         self._held: deque[int] = deque()  # pts that are decoding times of packets to come
+        self._pending: av.Packet[Any] | None = None  # the last packet, until it is known whether one follows
         self._last_pts: int | None = None
+        self._step = 1  # ticks of a picture at the nominal rate
+        self._first_pts = 0
+        self._first_dts = 0
         self._end = 0  # pts where the last picture ends, before the shift
         self._packets = 0
         self._raised = 0
@@ -67,7 +72,7 @@ class FileSink(Sink):
                 raise OutputError("this output has ended; start again")
             if self._output is None:
                 self._begin(segment)
-            elif not self._fits(segment.stream):
+            elif not self._fits(segment):
                 raise OutputError("a segment was encoded with other parameters than the first; start again")
             self._mux_segment(segment)
         except (av.FFmpegError, OSError) as error:
@@ -88,6 +93,7 @@ class FileSink(Sink):
         try:
             if self._cut_end:
                 self._audio.last = self._end * self._time_base
+            self._mux_last()
             for packet in self._audio.rest():
                 self._output.mux(packet)
             self._output.close()
@@ -121,10 +127,11 @@ class FileSink(Sink):
 
     # The stream --------------------------------------------------------------------------------------------
 
-    def _fits(self, stream: StreamFormat) -> bool:
-        first = self._stream
+    def _fits(self, segment: EncodedSegment) -> bool:
+        first, stream = self._stream, segment.stream
         assert first is not None
-        return stream.extradata == first.extradata and stream.layout == first.layout and stream.codec == first.codec
+        same = stream.extradata == first.extradata and stream.layout == first.layout and stream.codec == first.codec
+        return same and segment.time_base == self._time_base
 
     def _begin(self, segment: EncodedSegment) -> None:
         stream = segment.stream
@@ -172,9 +179,10 @@ class FileSink(Sink):
                     started = f"{float(earliest):.3f} s"
                     self.warnings.append(f"the source's clock starts at {started}: the output starts at 0")
         self._audio.shift = self._shift * self._time_base
-        step = segment.packets[0].duration or max(1, round(1 / (segment.stream.rate * self._time_base)))
+        self._step = max(1, round(1 / (segment.stream.rate * self._time_base)))
         first = segment.first_pts + self._shift
-        self._held.extend(first - step * n for n in range(segment.stream.reorder, 0, -1))
+        self._held.extend(first - self._step * n for n in range(segment.stream.reorder, 0, -1))
+        self._first_pts, self._first_dts = segment.first_pts, first - self._step * segment.stream.reorder
 
     def _movie_timescale(self, time_base: Fraction) -> int:
         """Fine enough that edit lists are exact for pictures and sound; what does not fit is left to the pictures."""
@@ -193,13 +201,28 @@ class FileSink(Sink):
             if packet.dts > packet.pts:
                 encoder = segment.stream.encoder
                 raise OutputError(f"{encoder} holds back more pictures than it said; choose another encoder")
-            packet.duration, packet.time_base = encoded.duration, self._time_base
+            packet.duration, packet.time_base = encoded.duration or self._step, self._time_base
             packet.is_keyframe = encoded.key
             packet.stream = self._video
-            for sound in self._audio.until((packet.dts - self._shift) * self._time_base):
-                self._output.mux(sound)
-            self._output.mux(packet)
+            self._mux_pending()
+            self._pending = packet
             self._packets += 1
+
+    def _mux_pending(self) -> None:
+        packet, self._pending = self._pending, None
+        if packet is None or self._output is None:
+            return
+        assert packet.dts is not None
+        for sound in self._audio.until((packet.dts - self._shift) * self._time_base):
+            self._output.mux(sound)
+        self._output.mux(packet)
+
+    def _mux_last(self) -> None:
+        """MP4 counts in decoding times: the last packet lasts until the last picture ends, whichever that is."""
+        packet = self._pending
+        assert packet is not None and packet.dts is not None
+        packet.duration = max(1, (self._end - self._first_pts) - (packet.dts - self._first_dts))
+        self._mux_pending()
 
     def _rising(self, segment: EncodedSegment) -> dict[int, int]:
         """Number of the packet -> pts in the output: the frame's own, or a tick after the one shown before it."""
@@ -212,7 +235,7 @@ class FileSink(Sink):
                 self._raised += 1
             times[number] = self._last_pts = pts
         last = segment.packets[order[-1]]
-        self._end = times[order[-1]] - self._shift + last.duration
+        self._end = times[order[-1]] - self._shift + (last.duration or self._step)
         return times
 
     def _check_count(self) -> None:

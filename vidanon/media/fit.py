@@ -21,7 +21,6 @@ from vidanon.media.formats import SUPPORTED, SWS_SPACE, Planes, from_av, plane_s
 from vidanon.media.orientation import upright
 from vidanon.types import Colour, Frame, Orientation, PixelFormat
 
-
 _SQUARE = Fraction(1, 100)  #: pixels this close to square are taken for square where the file cannot say more
 
 

@@ -20,7 +20,7 @@ def check_output(final: Path, source_path: Path) -> Path:
     if final.is_dir():
         raise OutputError(f"{final} is a folder; give the output a file name")
     try:
-        if final.exists() and os.path.samefile(final, source_path):
+        if final.exists() and source_path.exists() and os.path.samefile(final, source_path):
             raise UsageError(f"{final} is the input itself; give the output another name")
         real = Path(os.path.realpath(final))
         if real.exists() and not stat.S_ISREG(real.stat().st_mode):

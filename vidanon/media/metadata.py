@@ -52,7 +52,8 @@ def _units(data: bytes, hevc: bool) -> Iterator[tuple[int, int, int, int]]:
     start = 0
     while start < len(data):
         body = data.index(b"\0\0\1", start) + 3
-        kind = data[body] >> 1 & 63 if hevc else data[body] & 31
+        first = data[body] if body < len(data) else 0
+        kind = first >> 1 & 63 if hevc else first & 31
         is_slice = kind < 32 if hevc else 1 <= kind <= 5
         end = -1 if is_slice else data.find(b"\0\0\1", body)
         if end > 0 and data[end - 1] == 0:
