@@ -16,7 +16,9 @@ from vidanon.zoo.fetch import resolve
 from vidanon.zoo.registry import find
 
 MTCNN_MODELS = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
-MTCNN_THRESHOLDS = (0.5, 0.55, 0.35)
+# The first may be .7: it finds what .5 finds (blurred, dark, soft and clean faces of 20 to 48 px) with half the windows
+# for R-Net to look at; .8 and a higher second one lose faces.
+MTCNN_THRESHOLDS = (0.7, 0.55, 0.35)
 GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
 # MTCNN's smallest face over min_face where YuNet looks too. Its cost grows with the square of the inverse, and below
 # 24 px it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both
@@ -63,7 +65,7 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     backends: list[str] = []
     if mtcnn is not None:
         models.update({name: find(name).sha256 for name in MTCNN_MODELS})
-        backends.append(f"mtcnn: torch {runtime.device} {str(mtcnn.fast_dtype).removeprefix('torch.')}")
+        backends.append(f"mtcnn: torch {runtime.device} {str(mtcnn.dtype).removeprefix('torch.')}")
     if yunet is not None:
         models["yunet"] = find("yunet").sha256
         backends.append(f"yunet: {yunet.backend}")
@@ -91,5 +93,5 @@ def _mtcnn(min_face: int, thresh: float | None, runtime: Runtime) -> Mtcnn:
         (p, r, o if thresh is None else min(o, thresh)),
         device=runtime.device,
         weights=(pnet, rnet, onet),
-        fast_dtype=runtime.fast_dtype,
+        dtype=runtime.fast_dtype,
     )

@@ -40,7 +40,7 @@ class Runtime:
 
     @cached_property
     def fast_dtype(self) -> torch.dtype:
-        """Number type for networks that only propose: bfloat16 where this CPU multiplies it in hardware (AMX or
+        """Number type for networks that bear rounding: bfloat16 where this CPU multiplies it in hardware (AMX or
         AVX512), float32 elsewhere, and on a GPU, which is fast enough."""
         bf16 = self.device.type == "cpu" and any(
             getattr(torch.cpu, probe, bool)() for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
