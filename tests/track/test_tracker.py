@@ -279,3 +279,23 @@ def test_what_is_found_again_on_another_track_is_not_taken() -> None:
         rows += tracker.step(look.lumas, oracle.at(look.frame.index), again)
     rows += tracker.finish()
     assert not [r for r in rows if r.track == 1 and r.state == RowState.REFINED and r.frame > 40]
+
+
+@pytest.mark.parametrize("speed", [3, 6])
+def test_a_face_behind_another_one_keeps_its_id(speed: int) -> None:
+    """Face 2 passes in front of face 1, which the detector loses meanwhile; the flow slips onto face 2."""
+    clip = trackkit.Clip(
+        90, {1: trackkit.straight(140, 60, 0.3, 0, 32), 2: trackkit.straight(170 - 45 * speed, 56, speed, 0, 44)}
+    )
+
+    def score(frame: int, face: int) -> float:
+        truth = clip.truth(frame)
+        if face == 2 or 2 not in truth:
+            return 0.99
+        return 0.0 if trackkit.covered(truth[1], truth[2], 1.0) > 0.4 else 0.99
+
+    rows = run(clip, trackkit.Oracle(clip, score))
+    assert {r.track for r in rows} == {1, 2}
+    assert leaks(clip, rows) == []
+    behind = next(r.track for r in rows if r.frame == 0 and abs(r.box[0] - 140) < 5)
+    assert abs(next(r.box[0] for r in rows if r.frame == 89 and r.track == behind) - 166.7) < 8

@@ -28,6 +28,7 @@ _CHUNK, _OVERLAP = 1200, 200  #: nodes smoothed at once, and kept beside them, s
 _FLOW_TRUST = 4.0  #: a step of the flow against a detector's box, in variance
 _MIN_ANCHOR = 0.25  #: least likeness to the last hit's patch, for the flow to go on
 _SAME = 0.6  #: overlap of two tracks on one face
+_BESIDE = 0.3  #: overlap below which two boxes show two faces
 _WEAK_IOU = 0.3
 _SURELY = 0.8  #: likeness of the patches on both sides of a cut, for a track to be followed over it
 
@@ -48,6 +49,7 @@ class Track:
     flowing: bool = True
     ahead: list[Step] = field(default_factory=list)
     shadowed: int = 0  #: looks in a row in which another track had the face
+    apart: set[int] = field(default_factory=set)  #: live tracks seen beside this one: they are other people
 
     def box_at(self, frame: int) -> Box:
         """Where it is expected in the frame reached."""
@@ -208,7 +210,7 @@ class Tracker:
             self._hit(self._tracks[i], hits[j])
         found = _stack([hits[j].box for _, j in match.pairs])
         missing = [self._tracks[i] for i in match.tracks]
-        self._shadow(missing, found)
+        self._shadow(missing, [self._tracks[i] for i, _ in match.pairs], found)
         if again is not None:
             self._look_again([t for t in missing if t.confirmed and not t.shadowed], found, again)
         born = [hits[j] for j in match.detections if j not in taken]
@@ -301,10 +303,36 @@ class Tracker:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _shadow(self, unmatched: Sequence[Track], boxes: Boxes) -> None:
+    def _shadow(self, unmatched: Sequence[Track], matched: Sequence[Track], boxes: Boxes) -> None:
+        """Tracks without a hit that lie on one with a hit: twice the same face, or a face behind another one."""
+        overlap = iou(boxes, boxes)
+        for i, track in enumerate(matched):
+            track.apart.update(t.id for t, o in zip(matched, overlap[i], strict=True) if o < _BESIDE)
         for track in unmatched:
-            near = len(boxes) and iou(track.box_at(self._now)[None], boxes).max() >= _SAME
-            track.shadowed = track.shadowed + 1 if near else 0
+            over = iou(track.box_at(self._now)[None], boxes)[0] if len(boxes) else np.zeros(1)
+            if over.max() < _SAME:
+                track.shadowed = 0
+            elif (front := matched[int(over.argmax())]).id in track.apart:
+                self._hide(track, front)
+            else:
+                track.shadowed += 1
+
+    def _hide(self, track: Track, front: Track) -> None:
+        """Its flow has slipped onto the face in front of it: take back those steps, and let it coast."""
+        ahead = {n.frame: n.box for n in front.nodes[-2 * len(track.ahead) - 1 :]}
+        kept: list[Step] = []
+        for frame, step in enumerate(track.ahead, start=track.last.frame + 1):
+            if frame in ahead and iou(step.box[None], ahead[frame][None])[0, 0] >= _BESIDE:
+                break
+            kept.append(step)
+        track.ahead, track.flowing = kept, False
+        z = to_state(kept[-1].box if kept else track.last.box)[0]
+        mean, cov = kalman.start(z, _NOISE.measured(np.exp(z[2])))
+        mean[:2, 1] = self._velocity(track)
+        q = _NOISE.process(np.exp(z[2]))
+        for _ in range(self._now - track.last.frame - len(kept)):
+            mean, cov = kalman.predict(mean, cov, q)
+        track.mean, track.cov = mean, cov
 
     def _merge(self) -> None:
         """Two tracks that both follow one face: after three looks the younger ends, the older covers the face."""
@@ -324,6 +352,9 @@ class Tracker:
             else:
                 kept.append(track)
         self._tracks = kept
+        live = {t.id for t in kept}
+        for track in kept:
+            track.apart &= live
 
     def _end(self, track: Track, stop: int) -> None:
         """Carry it on after its last hit, to ``stop`` at most, and hand out all of it."""
