@@ -334,6 +334,14 @@ def test_lost_reference_pictures_are_damage_even_though_the_decoder_says_nothing
     assert not read(remux_without(whole, set(), tmp_path / "kept.mkv"))[0].warnings
 
 
+def test_a_gap_in_even_times_is_said(make_clip):
+    even = list(range(0, 1600, 40))
+    source, frames = read(make_clip("gap.mkv", frames=38, pts=[t for t in even if t not in (400, 920)]))
+    assert len(frames) == 38 and any("2 gaps" in w for w in source.warnings)
+    varying = [t + (t // 40 % 3) * 9 for t in even]
+    assert read(make_clip("vfr.mkv", frames=38, pts=[t for t in varying if t not in (418, 938)][:38]))[0].warnings == []
+
+
 def test_an_undecodable_lead_in_is_dropped_and_said(make_clip, tmp_path):
     whole = make_clip("a.mkv", frames=30, gop=10, options={"bf": "0"})
     source, frames = read(remux_without(whole, {0, 1}, tmp_path / "lead.mkv"))

@@ -123,4 +123,5 @@ def test_every_clip_of_the_test_data(test_data):
             expected = [frame.pts for frame in container.decode(stream)]
         out = read(path)
         assert out.exit_code == 0 and out.pts == expected, path.name
-        assert out.damaged == 0 and out.warnings == [], path.name
+        remarks = ["1 gaps in otherwise even timestamps: frames may be missing in the input"]
+        assert out.damaged == 0 and out.warnings == (remarks if path.name == "brother.mkv" else []), path.name

@@ -93,7 +93,7 @@ class ReferenceCheck:
             previous = None  # an IDR picture starts anew
         if unit[0] >> 5 & 3:
             self._reference = number
-        if previous is None or sps.gaps_allowed or number == 0:  # 0 also after memory_management_control 5
+        if previous is None or sps.gaps_allowed or number == 1:  # 1 also comes after memory_management_control 5
             return False
         return number not in (previous, (previous + 1) % modulus)
 

@@ -63,7 +63,6 @@ class FileSource(Source):
         self._still = still.probe(path)
         if self._still is not None and not self._still.complete:
             self._damage("the picture ends early")
-        self._find_missing_bytes()
         self.info = self._probe()
 
     @property
@@ -104,14 +103,11 @@ class FileSource(Source):
             raise DamagedInputError(f"{self._path}: {text}; repair the file or use --salvage")
         self._warn(f"damaged input: {text}")
 
-    def _find_missing_bytes(self) -> None:
-        with closing(open_container(self._path, self._limits)) as container:
-            missing = missing_bytes(self._path, container.format.name)
-        if missing:
-            self._damage(f"{missing} bytes are missing at its end")
-
     def _probe(self) -> SourceInfo:
         with closing(self._new_pass()) as reading:
+            missing = missing_bytes(self._path, reading.container.format.name)
+            if missing:
+                self._damage(f"{missing} bytes are missing at its end")
             first = next(reading.frames(), None)
             if first is None:
                 raise NoVideoError(f"{self._path}: its video has no frame that can be decoded; give another file")
@@ -136,6 +132,7 @@ class _Pass:
         self._time_base: Fraction = self.stream.time_base
         self._rate = self.stream.average_rate or self.stream.guessed_rate or None
         self._clock = Clock(self._time_base, self._rate)
+        self._says_durations = "mov" in self.container.format.name  # then a long interval is no loss
         self._orientation = source._still.orientation if source._still else Orientation()
         self._sar = self._sample_aspect_ratio()
         self._raw: av.VideoFrame | None = None
@@ -169,6 +166,8 @@ class _Pass:
     def remarks(self) -> list[str]:
         """What was mended or dropped in this pass."""
         lines = [] if self._source._still else self._clock.remarks()
+        if self._clock.gaps and not self._says_durations:
+            lines.append(f"{self._clock.gaps} gaps in otherwise even timestamps: frames may be missing in the input")
         if self._decoder.lead_in:
             lines.append(f"{self._decoder.lead_in} packets before the first key frame could not be decoded")
         return lines
@@ -180,9 +179,10 @@ class _Pass:
         if duration is None and self.container.duration:
             duration = Fraction(self.container.duration, av.time_base)
         return SourceInfo(
-            width=first.width, height=first.height, format=first.format, codec=stream.codec_context.name,
+            width=first.width, height=first.height, format=first.format, codec=stream.codec_context.codec.canonical_name,
             container=self.container.format.name, video_index=stream.index, time_base=self._time_base,
-            average_rate=self._rate, duration=None if duration is None or source._still else float(duration),
+            average_rate=self._rate,
+            duration=None if duration is None or source._still else float(duration),
             frame_count=1 if source._still else self._decoder.declared_frames(), orientation=first.orientation,
             sar=first.sar, colour=first.colour, hdr=hdr_info(self._raw), is_still=source._still is not None,
             audio=tuple(AudioInfo(a.index, a.codec_context.name, a.codec_context.channels, a.codec_context.sample_rate)

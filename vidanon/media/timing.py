@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 
+_MOST_INTERVALS = 64  # a timeline with more kinds of them is not even
 _STRAY = 2  # up to so many faulty times are single slips
 _REORDER = 64  # frames by which decoding times may run ahead of display
 _JUMP_SECONDS = 0.1  # further back than this is a new timeline (joined recordings), not jitter
@@ -20,6 +22,8 @@ class Clock:
         self._last_dts: int | None = None
         self._since_fall = _REORDER  # frames since decoding times last fell or were not known
         self._offset = 0
+        self._intervals: Counter[int] = Counter()  # ticks -> how often; bounded
+        self._others = 0
         self._had_pts = False
         self.interpolated = 0  #: frames without a time in the container
         self.nudged = 0  #: frames whose time was not after the one before
@@ -41,8 +45,27 @@ class Clock:
             else:
                 self.nudged += 1
                 value = self._last + 1
+        if self._last is not None:
+            self._count(value - self._last)
         self._last = value
         return value
+
+    @property
+    def gaps(self) -> int:
+        """Intervals of two frames and more in a timeline that is even otherwise; 0 where the rate varies."""
+        if not self._intervals:
+            return 0
+        usual = max(self._intervals, key=lambda ticks: (self._intervals[ticks], -ticks))
+        total = sum(self._intervals.values()) + self._others
+        even = sum(n for ticks, n in self._intervals.items() if abs(ticks - usual) <= max(1, usual // 10))
+        long = sum(n for ticks, n in self._intervals.items() if ticks >= 1.75 * usual)
+        return long if long and even + long + self.joins >= total and long <= 0.1 * total else 0
+
+    def _count(self, interval: int) -> None:
+        if interval in self._intervals or len(self._intervals) < _MOST_INTERVALS:
+            self._intervals[interval] += 1
+        else:
+            self._others += 1
 
     def _raw(self, pts: int | None, dts: int | None) -> int:
         if pts is not None and (dts is None or self.nudged <= _STRAY):
