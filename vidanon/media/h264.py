@@ -148,8 +148,9 @@ def _parameter_sets(avcc: bytes) -> Iterator[bytes]:
     for _ in range(2):
         for _ in range(count):
             size = int.from_bytes(avcc[at : at + 2], "big")
-            if size:
-                yield avcc[at + 2 : at + 2 + size]
+            unit = avcc[at + 2 : at + 2 + size]
+            if unit:
+                yield unit
             at += 2 + size
         count, at = (avcc[at] if at < len(avcc) else 0), at + 1
 

@@ -179,7 +179,8 @@ class _Pass:
         if duration is None and self.container.duration:
             duration = Fraction(self.container.duration, av.time_base)
         return SourceInfo(
-            width=first.width, height=first.height, format=first.format, codec=stream.codec_context.codec.canonical_name,
+            width=first.width, height=first.height, format=first.format,
+            codec=stream.codec_context.codec.canonical_name,
             container=self.container.format.name, video_index=stream.index, time_base=self._time_base,
             average_rate=self._rate,
             duration=None if duration is None or source._still else float(duration),
