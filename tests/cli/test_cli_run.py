@@ -26,6 +26,7 @@ class Core:
     def __init__(self) -> None:
         self.calls: list[tuple[Path, Path, RunConfig, dict[str, Any]]] = []
         self.failures: dict[str, BaseException] = {}
+        self.warnings = ["the audio has a gap"]
 
     def run_file(self, source: Path, output: Path, config: RunConfig, **more: Any) -> RunReport:
         self.calls.append((source, output, config, more))
@@ -46,7 +47,7 @@ class Core:
             face_states={"detected": 100, "backfilled": 20},
             covered={"NaN in the patch": 3},
             fallbacks=["yunet is not on this machine: more small faces are missed"],
-            warnings=["the audio has a gap"],
+            warnings=[*self.warnings],
             segments=2,
             segments_retried=1,
             verify={"mode": "fast"},
@@ -118,11 +119,13 @@ def test_quiet_says_only_warnings(core: Core, out: Out) -> None:
 
 
 def test_the_report_names_neither_folder_nor_source(core: Core, tmp_path: Path) -> None:
+    core.warnings = [f"{tmp_path}/a.mp4: the audio has a gap", "a.mp4 is odd"]
     assert main([str(tmp_path / "a.mp4"), str(tmp_path / "x.mp4"), "--report", "r.json", "-q"]) == 0
     text = Path("r.json").read_text()
     content = json.loads(text)
     assert (content["output"], content["exit_code"], content["faces"]) == ("x.mp4", 0, 120)
     assert str(tmp_path) not in text and "a.mp4" not in text
+    assert content["warnings"] == ["input: the audio has a gap", "input is odd"]
 
 
 def test_extra_files_reach_the_core(core: Core) -> None:
@@ -257,7 +260,8 @@ def test_a_closed_reader_does_not_fail_the_run(core: Core, monkeypatch: pytest.M
 def test_names_that_are_no_text_can_be_shown(core: Core, out: Out) -> None:
     name = os.fsdecode(b"caf\xe9\n\x1b.mp4")
     Path("a.mp4").rename(name)
-    assert main([name, "x.mp4"]) == 0
+    assert main([name, "--report", "r.json"]) == 0
+    assert json.loads(Path("r.json").read_text())["output"] == name.replace(".mp4", "_anonymized.mp4")
     core.failures[name] = errors.InputError(f"{name}: unreadable")
     assert main([name, "y.mp4"]) == 3
     assert out()[1].splitlines()[-1].startswith("vidanon: error: caf")

@@ -103,10 +103,10 @@ def run(
 def run_single(job: Job, config: RunConfig, extras: Extras, terminal: Terminal) -> None:
     """One file. Raises VidanonError."""
     result = one(job, config, extras, terminal)
+    if extras.report is not None:
+        summary.write_report(extras.report, summary.entry(result, job.source, job.output))
     for line in summary.lines(result, job.output, extras.report):
         terminal.result(line)
-    if extras.report is not None:
-        summary.write_report(extras.report, summary.entry(result, job.output))
 
 
 @dataclass
@@ -138,7 +138,7 @@ def run_batch(
                 if debug:
                     traceback.print_exc()
                 continue
-            outcome.entries.append(summary.entry(result, job.output))
+            outcome.entries.append(summary.entry(result, job.source, job.output))
             terminal.result(f"{place} {job.output}: {summary.brief(result)}")
     finally:
         if extras.report is not None:

@@ -72,9 +72,20 @@ def brief(report: RunReport) -> str:
     return "; ".join([*parts, f"{report.fps:.0f} fps"])
 
 
-def entry(report: RunReport, output: Path) -> dict[str, Any]:
+def entry(report: RunReport, source: Path, output: Path) -> dict[str, Any]:
     """One file of the JSON report. It names no folder, and nothing of the source."""
-    return {"output": output.name, "exit_code": 0, **asdict(report)}
+    names = sorted({str(source), str(source.absolute()), str(source.resolve()), source.name}, key=len, reverse=True)
+
+    def scrubbed(text: str) -> str:
+        for name in names:
+            text = text.replace(name, "input")
+        return text
+
+    facts = asdict(report)
+    for key in ("detectors", "fallbacks", "warnings", "audio"):
+        facts[key] = [scrubbed(text) for text in facts[key]]
+    facts["covered"] = {scrubbed(reason): count for reason, count in facts["covered"].items()}
+    return {"output": output.name, "exit_code": 0, **facts}
 
 
 def failure(output: Path, exit_code: int, kind: str) -> dict[str, Any]:
@@ -84,7 +95,7 @@ def failure(output: Path, exit_code: int, kind: str) -> dict[str, Any]:
 
 def write_report(path: Path, content: Mapping[str, Any]) -> None:
     """JSON, whole or not at all. Raises OutputError."""
-    text = json.dumps({"vidanon": vidanon.__version__, **content}, indent=2, ensure_ascii=False, default=str) + "\n"
+    text = json.dumps({"vidanon": vidanon.__version__, **content}, indent=2, default=str) + "\n"
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
