@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from detectkit import astronaut, data_path
 
@@ -41,6 +42,9 @@ def test_all_that_are_there(with_yunet):
     (face,) = (d for d in detectors.finder.detect([astronaut()])[0] if d.score > 0.9)
     assert face.detector == "mtcnn+yunet"
     assert detectors.gate.detect([astronaut()])[0][0].score > 0.85
+    again, nothing = detectors.refiner.refine([astronaut()], [np.stack([face.box + 9, face.box + [250, 0, 250, 0]])])[0]
+    assert again is not None and again.detector == "yunet+mtcnn" and np.abs(again.box - face.box).max() < 6
+    assert nothing is None
 
 
 def test_offline_goes_on_with_mtcnn_and_says_what_that_costs():
@@ -60,7 +64,9 @@ def test_a_detector_asked_for_by_name_must_be_there():
 def test_one_by_name(with_yunet):
     assert make(detector="mtcnn").names == ("mtcnn",)
     detectors = make(detector="yunet")
-    assert detectors.names == ("yunet",) and detectors.refiner is None
+    assert detectors.names == ("yunet",)
+    (found,) = detectors.refiner.refine([astronaut()], [np.array([[190, 70, 270, 170]], np.float32)])[0]
+    assert found is not None and found.detector == "yunet"
 
 
 def test_an_altered_file_stops_the_run_whatever_else_is_there(tmp_path, with_yunet, monkeypatch):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidanon.detect.base import Detector
-from vidanon.detect.union import UnionDetector, fuse, merge, same_face
+from vidanon.detect.union import UnionDetector, UnionRefiner, fuse, merge, same_face
 from vidanon.types import Detection
 
 
@@ -106,3 +106,33 @@ def test_empty_boxes_do_no_harm():
 def test_a_union_of_nothing():
     with pytest.raises(ValueError, match="at least one"):
         UnionDetector([])
+
+
+class Again:
+    """Answers fixed faces and remembers where it was told to look."""
+
+    def __init__(self, *answers):
+        self.answers, self.boxes = list(answers), None
+
+    def refine(self, images, boxes):
+        self.boxes = [np.array(b) for b in boxes]
+        return [list(self.answers) for _ in images]
+
+
+def test_refiners_one_after_the_other():
+    coarse_marks, fine_marks = np.zeros((5, 2), np.float32), np.ones((5, 2), np.float32)
+    coarse = Again(face(12, 0, 40, 0.8, "a", coarse_marks), None, face(200, 0, 40, 0.5, "a"), None)
+    fine = Again(face(14, 0, 40, 0.8, "b", fine_marks), face(100, 0, 40, 0.9, "b"), face(300, 0, 40, 0.4, "b"), None)
+    places = np.array([[0, 0, 40, 50], [90, 0, 130, 50], [190, 0, 230, 50], [0, 90, 40, 140]], np.float32)
+    (found,) = UnionRefiner([coarse, fine]).refine([np.zeros((99, 99, 3), np.uint8)], [places])
+    assert fine.boxes[0][0, 0] == 12 and fine.boxes[0][1, 0] == 90  # where it was found, else where it was expected
+    assert found[0].detector == "a+b" and found[0].box[0] == pytest.approx(13) and found[0].landmarks is fine_marks
+    assert found[1].detector == "b" and found[2].detector == "a" and found[3] is None
+
+
+def test_refining_nothing():
+    again = UnionRefiner([Again(), Again()])
+    assert again.refine([], []) == []
+    assert again.refine([np.zeros((9, 9, 3), np.uint8)], [np.zeros((0, 4), np.float32)]) == [[]]
+    with pytest.raises(ValueError, match="at least one"):
+        UnionRefiner([])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from detectkit import astronaut, composite, data_path, found_at, make_mtcnn
@@ -119,11 +120,11 @@ def test_another_model_is_refused():
 
 
 def test_decode_of_one_cell():
-    empty = [np.zeros((1, n, k), np.float32) for n in (16, 4, 1) for k in (1, 1, 4, 10)]  # a 32 x 32 input
+    empty = [np.zeros((n, k), np.float32) for n in (16, 4, 1) for k in (1, 1, 4, 10)]  # a 32 x 32 input
     outputs = [out.copy() for out in empty]
-    outputs[0][0, 6], outputs[1][0, 6] = 0.81, 1.0  # stride 8, column 2, row 1
-    outputs[2][0, 6] = [0.5, 0.25, np.log(2), np.log(3)]
-    outputs[3][0, 6] = [1, 0.5] * 5
+    outputs[0][6], outputs[1][6] = 0.81, 1.0  # stride 8, column 2, row 1
+    outputs[2][6] = [0.5, 0.25, np.log(2), np.log(3)]
+    outputs[3][6] = [1, 0.5] * 5
     (row,) = yunet_module.decode(outputs, 32, 0.5)
     assert row[14] == pytest.approx(0.9)
     assert row[:4] == pytest.approx([20 - 8, 10 - 12, 20 + 8, 10 + 12], abs=1e-4)
@@ -135,3 +136,29 @@ def test_detection_order_is_by_score(yunet):
     picture, _ = composite(40)
     scores = [d.score for d in yunet.detect([picture])[0]]
     assert scores == sorted(scores, reverse=True) and len(scores) > 5
+
+
+@pytest.mark.parametrize("grow", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize("amount", [0.0, 0.2])
+def test_refine_comes_back_to_the_face(yunet, grow, amount):
+    """Faces of about 22, 110 and 440 px, expected a fifth of their size beside where they are."""
+    side = round(512 * grow)
+    picture = np.asarray(cv2.resize(astronaut(), (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    (face,) = (d for d in YuNet.detect(yunet, [astronaut()])[0] if d.score > 0.6)
+    truth = face.box * grow
+    size = truth[3] - truth[1]
+    places = np.stack([truth + size * amount * np.array([x, y, x, y]) for x, y in ((1, 0), (-1, 0), (0.7, 0.7))])
+    empty = np.array([[0.8, 0.02, 0.95, 0.2]], np.float32) * side
+    found = yunet.refine([picture, picture], [places.astype(np.float32), empty])
+    assert found[1] == [None]
+    for d in found[0]:
+        assert d is not None and overlaps(d.box[None], truth[None].astype(np.float32))[0, 0] > 0.75
+        assert d.score > 0.6
+        assert np.abs(d.landmarks - face.landmarks * grow).max() < 0.16 * size
+
+
+def test_refine_of_wild_boxes(yunet):
+    boxes = np.array([[0, 0, 0, 0], [-500, -500, -400, -400], [1e9, 1e9, 2e9, 2e9], [np.nan, 0, 1, 1], [9, 9, 3, 3]])
+    (found,) = yunet.refine([astronaut()], [boxes.astype(np.float32)])
+    assert len(found) == 5
+    assert yunet.refine([], []) == [] and yunet.refine([astronaut()], [np.zeros((0, 4), np.float32)]) == [[]]

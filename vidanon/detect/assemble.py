@@ -8,7 +8,7 @@ from vidanon.config import DetectSettings
 from vidanon.detect.base import Detector
 from vidanon.detect.mtcnn import Mtcnn
 from vidanon.detect.tiles import TiledDetector
-from vidanon.detect.union import UnionDetector
+from vidanon.detect.union import UnionDetector, UnionRefiner
 from vidanon.detect.yunet import YuNet
 from vidanon.errors import ModelUnavailable
 from vidanon.runtime.device import Runtime
@@ -32,7 +32,7 @@ class Detectors:
     """What :func:`make_detectors` put together."""
 
     finder: Detector  #: the full search
-    refiner: Mtcnn | None  #: looks again at known faces; None where only YuNet was asked for
+    refiner: UnionRefiner  #: looks again at known faces, many at once
     gate: Detector  #: a light one, for a second look at the output
     names: tuple[str, ...]
     fallbacks: tuple[str, ...]  #: what could not be had, why, and what that costs
@@ -76,7 +76,7 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     union = UnionDetector(found, settings.thresh or 0.0)
     return Detectors(
         finder=TiledDetector(union, settings.max_side, settings.min_face),
-        refiner=mtcnn,
+        refiner=UnionRefiner([d for d in (yunet, mtcnn) if d is not None]),  # the surer one places the crop
         gate=gate,
         names=tuple(d.name for d in found),
         fallbacks=tuple(fallbacks),

@@ -8,6 +8,8 @@ Score: comparable with O-Net's probability, so that the tracker's thresholds mea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -37,6 +39,47 @@ class UnionDetector(Detector):
         answers = [detector.detect(images) for detector in self.detectors]
         merged = (merge(per_image) for per_image in zip(*answers, strict=True))
         return [[d for d in faces if d.score >= self.threshold] for faces in merged]
+
+
+class UnionRefiner:
+    """Several refiners as one: the first looks where it is told to, each later one where the face was found so far.
+
+    What several of them see is fused as a union of detectors does it, with the later one's landmarks (order them coarse
+    to fine), if it is the same face; else the better score wins.
+    """
+
+    def __init__(self, refiners: Sequence[_Refines]) -> None:
+        if not refiners:
+            raise ValueError("a union needs at least one refiner")
+        self.refiners = tuple(refiners)
+
+    def refine(self, images: Sequence[ByteArray], boxes: Sequence[FloatArray]) -> list[list[Detection | None]]:
+        """As each refiner: per picture and box the face there, or None."""
+        known: list[list[Detection | None]] = [[None] * len(b) for b in boxes]
+        for refiner in self.refiners:
+            places = [
+                np.array([b if d is None else d.box for b, d in zip(given, seen, strict=True)], np.float32).reshape(
+                    -1, 4
+                )
+                for given, seen in zip(boxes, known, strict=True)
+            ]
+            answers = refiner.refine(images, places)
+            known = [
+                [_both(a, b) for a, b in zip(seen, new, strict=True)] for seen, new in zip(known, answers, strict=True)
+            ]
+        return known
+
+
+class _Refines(Protocol):
+    def refine(self, images: Sequence[ByteArray], boxes: Sequence[FloatArray]) -> list[list[Detection | None]]: ...
+
+
+def _both(a: Detection | None, b: Detection | None) -> Detection | None:
+    if a is None or b is None:
+        return b if a is None else a
+    if same_face(a.box[None], b.box[None])[0, 0] > 0:
+        return replace(fuse(a, b), landmarks=a.landmarks if b.landmarks is None else b.landmarks)
+    return a if a.score >= b.score else b
 
 
 def merge(answers: Sequence[Sequence[Detection]]) -> list[Detection]:

@@ -34,6 +34,7 @@ WIDTH = 1 / 0.967  # MTCNN's box width over YuNet's, mean over 100 portraits; he
 # rare as MTCNN's above .85, and above .5 as MTCNN's above .6; a sharp frontal face scores .92, a 16 px one .6 to .9.
 SCORES = ((0.0, 0.0), (0.2, 0.1), (0.5, 0.6), (0.7, 0.85), (0.95, 1.0), (1.0, 1.0))
 _NMS = 0.3
+_ZOOM_SIDE, _ZOOM_FACE = 64, 24  # px: crop and face in it, of refine
 _TOP = 5000  # cells over the threshold that are looked at, best first
 _OWN, _SHARED = (np.array(column) for column in zip(*SCORES, strict=True))
 
@@ -68,9 +69,34 @@ class YuNet(Detector):
             size = (max(1, round(w * self.scale)), max(1, round(h * self.scale)))
             area = self.scale <= 0.5
             small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR))
-        faces = self._engine.run(small)
+        (faces,) = self._engine.run([small])
         back = np.array([w / small.shape[1], h / small.shape[0]], np.float32)
         faces[:, 0:14] *= np.tile(back, 7)
+        return self._detections(faces)
+
+    def refine(self, images: Sequence[ByteArray], boxes: Sequence[FloatArray]) -> list[list[Detection | None]]:
+        """Look again at known faces: ``boxes[i]`` (k, 4) px, where picture i should show one each.
+
+        Each box is seen in a crop of 64 px in which it is 24 px large, all crops of all pictures in one batch. Answers
+        per box the face that best fits it in place, size and score, or None. On blurred, dark and soft faces of 16 to
+        32 px it finds 93-100 % (MTCNN's 30-85 %); landmarks are coarse, 3 % of the face off on average.
+        """
+        where = [(i, k) for i, b in enumerate(boxes) for k in range(len(b))]
+        answer: list[list[Detection | None]] = [[None] * len(b) for b in boxes]
+        if not where:
+            return answer
+        views = [_zoomed(images[i], boxes[i][k]) for i, k in where]
+        for (i, k), (_, scale, origin), faces in zip(
+            where, views, self._engine.run([crop for crop, _, _ in views]), strict=True
+        ):
+            if (best := _expected(faces)) is not None:
+                face = faces[best : best + 1]
+                face[:, 0:14] = face[:, 0:14] * scale + np.tile(origin, 7)
+                (answer[i][k],) = self._detections(face)
+        return answer
+
+    def _detections(self, faces: FloatArray) -> list[Detection]:
+        """Rows of the engine, in px of the picture, in the shared convention."""
         widen = (faces[:, 2] - faces[:, 0]) * (WIDTH - 1) / 2
         faces[:, 0] -= widen
         faces[:, 2] += widen
@@ -86,8 +112,8 @@ class _Engine(ABC):
     notes: tuple[str, ...] = ()
 
     @abstractmethod
-    def run(self, rgb: ByteArray) -> FloatArray:
-        """(n, 15): x0 y0 x1 y1, five landmarks x y, score; best score first."""
+    def run(self, pictures: Sequence[ByteArray]) -> list[FloatArray]:
+        """RGB pictures of one size -> for each (n, 15): x0 y0 x1 y1, five landmarks x y, score; best score first."""
 
 
 class _Ort(_Engine):
@@ -105,12 +131,13 @@ class _Ort(_Engine):
         if runtime.device.type == "cuda" and provider != GPU_PROVIDER:
             self.notes = ("yunet: onnxruntime has no GPU here, it computes on the CPU; install vidanon[gpu]",)
 
-    def run(self, rgb: ByteArray) -> FloatArray:
-        h, w = rgb.shape[:2]
-        blob = np.zeros((1, 3, -(-h // 32) * 32, -(-w // 32) * 32), np.float32)
-        blob[0, :, :h, :w] = rgb.transpose(2, 0, 1)[::-1]  # BGR
+    def run(self, pictures: Sequence[ByteArray]) -> list[FloatArray]:
+        h, w = pictures[0].shape[:2]
+        blob = np.zeros((len(pictures), 3, -(-h // 32) * 32, -(-w // 32) * 32), np.float32)
+        for i, rgb in enumerate(pictures):
+            blob[i, :, :h, :w] = rgb.transpose(2, 0, 1)[::-1]  # BGR
         out = self._session.run(self._outputs, {self._input: blob})
-        return decode(out, blob.shape[3], self._threshold)
+        return [decode([o[i] for o in out], blob.shape[3], self._threshold) for i in range(len(pictures))]
 
 
 class _OpenCv(_Engine):
@@ -132,7 +159,10 @@ class _OpenCv(_Engine):
                 raise ModelError(f"{self._model}: not a model OpenCV reads; get the registered file") from error
         return self._local.detector
 
-    def run(self, rgb: ByteArray) -> FloatArray:
+    def run(self, pictures: Sequence[ByteArray]) -> list[FloatArray]:
+        return [self._one(rgb) for rgb in pictures]
+
+    def _one(self, rgb: ByteArray) -> FloatArray:
         detector = self._detector()
         detector.setInputSize((rgb.shape[1], rgb.shape[0]))
         rows = detector.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
@@ -143,15 +173,50 @@ class _OpenCv(_Engine):
         return faces[np.argsort(-faces[:, 14], kind="stable")]
 
 
+def _zoomed(image: ByteArray, box: FloatArray) -> tuple[ByteArray, float, FloatArray]:
+    """A square crop with ``box`` in its middle at a fixed size; px of the picture per px of it; where it begins."""
+    box = np.clip(np.nan_to_num(np.asarray(box, np.float32)), -1e5, 1e5)
+    scale = max(float((box[2:] - box[:2]).max()), 1.0) / _ZOOM_FACE
+    origin = (box[:2] + box[2:]) / 2 - _ZOOM_SIDE * scale / 2
+    if scale > 2:  # warping samples points: average first
+        factor = min(1.0, 1.5 / scale)
+        low = np.clip(np.floor(origin - 2 * scale), 0, None).astype(int)
+        high = np.ceil(origin + (_ZOOM_SIDE + 2) * scale).astype(int)
+        part = image[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+        if part.size:
+            size = (max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor)))
+            image = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+            step = np.array([size[0] / part.shape[1], size[1] / part.shape[0]])
+        else:
+            step = np.ones(2)
+        start, zoom = (origin - low) * step, scale * step
+    else:
+        start, zoom = origin, np.array([scale, scale])
+    # pixel centres lie at +.5 in boxes and at whole numbers in warpAffine
+    to_source = np.array([[zoom[0], 0, start[0] + zoom[0] / 2 - 0.5], [0, zoom[1], start[1] + zoom[1] / 2 - 0.5]])
+    crop = cv2.warpAffine(image, to_source, (_ZOOM_SIDE, _ZOOM_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(crop, np.uint8), scale, np.asarray(origin, np.float32)
+
+
+def _expected(faces: FloatArray) -> int | None:
+    """The row that fits a face in the middle of a zoomed crop: near, of a size within a factor of two."""
+    if not len(faces):
+        return None
+    away = np.abs((faces[:, :2] + faces[:, 2:4]) / 2 - _ZOOM_SIDE / 2).max(1) / _ZOOM_FACE
+    size = (faces[:, 2:4] - faces[:, :2]).max(1) / _ZOOM_FACE
+    fit = np.where((away < 0.5) & (size > 0.5) & (size < 2), faces[:, 14] * (1 - away), 0)
+    return int(fit.argmax()) if fit.max() > 0 else None
+
+
 def decode(outputs: Sequence[FloatArray], width: int, threshold: float) -> FloatArray:
     """Network answers -> (n, 15) rows as :meth:`_Engine.run` gives them, after suppression.
 
-    outputs: for each stride class (1, m, 1), objectness (1, m, 1), box (1, m, 4), landmarks (1, m, 10), cells row by
-    row; width: px of the padded input.
+    outputs: for each stride class (m, 1), objectness (m, 1), box (m, 4), landmarks (m, 10), cells row by row;
+    width: px of the padded input.
     """
     rows: list[FloatArray] = []
     for i, stride in enumerate(_STRIDES):
-        cls, obj, box, kps = (o[0] for o in outputs[4 * i : 4 * i + 4])
+        cls, obj, box, kps = outputs[4 * i : 4 * i + 4]
         score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
         at = np.flatnonzero(score >= threshold)
         cell = np.stack((at % (width // stride), at // (width // stride)), 1).astype(np.float32)
