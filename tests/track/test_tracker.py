@@ -299,3 +299,19 @@ def test_a_face_behind_another_one_keeps_its_id(speed: int) -> None:
     assert leaks(clip, rows) == []
     behind = next(r.track for r in rows if r.frame == 0 and abs(r.box[0] - 140) < 5)
     assert abs(next(r.box[0] for r in rows if r.frame == 89 and r.track == behind) - 166.7) < 8
+
+
+def test_a_bridge_bends_with_the_speed_at_its_ends() -> None:
+    """Hidden for 18 frames, in which it turns back."""
+
+    def path(i: int) -> list[float]:
+        x = 150 + 50 * np.sin(i / 9.5)
+        return [x, 60, x + 24, 92]
+
+    clip = trackkit.Clip(45, {1: lambda i: None if 8 <= i < 26 else path(i)})
+    rows = run(clip, trackkit.Oracle(clip), every=4)
+    assert {r.track for r in rows} == {1}
+    missed = [
+        i for i in range(8, 26) for r in rows if r.frame == i and trackkit.covered(np.array(path(i)), r.box) < 0.95
+    ]
+    assert missed == []

@@ -48,8 +48,13 @@ def centre(box: Box) -> npt.NDArray[np.float64]:
     return np.asarray((box[:2] + box[2:]) / 2)
 
 
-def between(a: Hit, b: Hit, ahead: Sequence[Step], get: Get, growth: float) -> list[Node]:
-    """The frames strictly between two hits; ``ahead`` are the steps of the flow from ``a``, as far as it held."""
+def between(
+    a: Hit, b: Hit, ahead: Sequence[Step], get: Get, growth: float, speed: npt.NDArray[np.float64] | None = None
+) -> list[Node]:
+    """The frames strictly between two hits.
+
+    ``ahead``: the steps of the flow from ``a``, as far as it held; ``speed`` (2,) px per frame at ``a``, where known.
+    """
     count = b.frame - a.frame - 1
     if count <= 0:
         return []
@@ -61,6 +66,7 @@ def between(a: Hit, b: Hit, ahead: Sequence[Step], get: Get, growth: float) -> l
     drift = b.box - ahead[count].box if arrived else np.zeros(4)
     returned = len(behind) > count and float(iou(behind[count].box[None], a.box[None])[0, 0]) >= _AGREE
     drift_back = a.box - behind[count].box if returned else np.zeros(4)
+    curve = _curve(a, b, ahead[:count], behind[:count], speed)
     out = []
     for i in range(count):
         t = (i + 1) / (count + 1)
@@ -82,9 +88,37 @@ def between(a: Hit, b: Hit, ahead: Sequence[Step], get: Get, growth: float) -> l
         if len(guesses) == 2 and float(iou(guesses[0][None], guesses[1][None])[0, 0]) >= _AGREE:
             out.append(_node(frame, (1 - t) * guesses[0] + t * guesses[1], RowState.REFINED, score, 0.7, marks))
             continue
-        box = union(grown(line, growth * distance), *guesses)
+        box = union(grown(line, growth * distance), *(guesses or [grown(curve(frame), growth * distance)]))
         out.append(_node(frame, box, RowState.BRIDGED, 0.5 * score, 0.0, marks))
     return out
+
+
+def _curve(
+    a: Hit, b: Hit, ahead: Sequence[Step], behind: Sequence[Step], speed: npt.NDArray[np.float64] | None
+) -> Callable[[int], Box]:
+    """Through the part that no flow reached: frame -> box, from where the flow from ``a`` ended to where that from
+    ``b`` did, leaving and arriving with the speed at these ends (a cubic Hermite curve)."""
+    first, last = a.frame + len(ahead), b.frame - len(behind)
+    p, q = (ahead[-1].box if ahead else a.box), (behind[-1].box if behind else b.box)
+    gap = max(last - first, 1)
+    chord = (centre(q) - centre(p)) / gap
+    out = _speed(a.box, ahead, chord if speed is None else speed)
+    back = -_speed(b.box, behind, -chord)
+
+    def at(frame: int) -> Box:
+        t = min(max((frame - first) / gap, 0.0), 1.0)
+        bend = t * (1 - t) ** 2 * (out - chord) - t**2 * (1 - t) * (back - chord)
+        return _moved((1 - t) * p + t * q, bend * gap)
+
+    return at
+
+
+def _speed(start: Box, steps: Sequence[Step], otherwise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Px per frame over the last steps, in their own direction."""
+    if len(steps) < 2:
+        return otherwise
+    recent = [start, *(s.box for s in steps)][-5:]
+    return np.asarray((centre(recent[-1]) - centre(recent[0])) / (len(recent) - 1))
 
 
 def _marks(a: Hit, b: Hit, t: float) -> FloatArray | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from vidanon.config import TrackSettings
 from vidanon.track import kalman
-from vidanon.track.assign import two_stage
+from vidanon.track.assign import Match, assign, two_stage
 from vidanon.track.base import Again, Box, Boxes, iou, to_boxes, to_state, union
 from vidanon.track.flow import Luma, Step, carry, follow
 from vidanon.track.path import Hit, Node, between, beyond, carried_back
@@ -183,14 +183,7 @@ class Tracker:
         s = self._settings
         hits = [Hit(luma.index, np.asarray(d.box, np.float64), float(d.score), d.landmarks) for d in detections]
         hits = [h for h in hits if h.score >= s.low and np.isfinite(h.box).all() and (h.box[2:] > h.box[:2]).all()]
-        boxes = _stack([h.box for h in hits])
-        expected = _stack([t.box_at(luma.index) for t in self._tracks])
-        missed = np.array([0 if t.flowing else luma.index - t.last.frame for t in self._tracks], np.float64)
-        live = np.array([luma.index - t.last.frame <= self._coast() for t in self._tracks], bool)
-        match = two_stage(
-            expected, np.minimum(0.06 * missed, 2.0), boxes, np.array([h.score for h in hits]),
-            high=s.high, low=s.low, live=live,
-        )  # fmt: skip
+        match = self._assigned(luma.index, hits)
         taken = {j for _, j in match.pairs}
         # A second box on a face that has its track is no second face, but what it adds is covered too.
         owners = [(i, j) for i, j in match.pairs]
@@ -219,6 +212,27 @@ class Tracker:
         self._born(sorted(born, key=lambda h: -h.score))
         self._merge()
 
+    def _assigned(self, now: int, hits: Sequence[Hit]) -> Match:
+        s = self._settings
+        boxes = _stack([h.box for h in hits])
+        missed = np.array([0 if t.flowing else now - t.last.frame for t in self._tracks], np.float64)
+        slack = np.minimum(0.06 * missed, 2.0)
+        live = np.array([now - t.last.frame <= self._coast() for t in self._tracks], bool)
+        expected = _stack([t.box_at(now) for t in self._tracks])
+        scores = np.array([h.score for h in hits])
+        match = two_stage(expected, slack, boxes, scores, high=s.high, low=s.low, live=live)
+        # Who was lost from sight may also have stopped or turned back there.
+        lost = [i for i in match.tracks if not self._tracks[i].flowing]
+        there = _stack([self._tracks[i].last.box for i in lost])
+        more = assign(there, boxes[match.detections], slack[lost])
+        pairs = match.pairs + [(lost[i], match.detections[j]) for i, j in more.pairs]
+        found = {i for i, _ in pairs}
+        return Match(
+            sorted(pairs),
+            [i for i in range(len(self._tracks)) if i not in found],
+            [match.detections[j] for j in more.detections],
+        )
+
     def _look_again(self, tracks: Sequence[Track], found: Boxes, again: Again) -> None:
         """Live tracks that the search of the whole picture missed: turned, blurred or half hidden faces."""
         live = [t for t in tracks if self._now - t.last.frame <= self._coast() and t.flowing]
@@ -234,7 +248,8 @@ class Tracker:
                 self._hit(track, Hit(self._now, box, float(d.score), d.landmarks, RowState.REFINED))
 
     def _hit(self, track: Track, hit: Hit) -> None:
-        track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth)
+        speed = self._velocity(track) if track.hits > 1 else None
+        track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth, speed)
         track.nodes.append(hit.node())
         z = to_state(hit.box)[0]
         r = _NOISE.measured(np.exp(z[2]))
