@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import cv2
 import numpy as np
 import pytest
 from detectkit import astronaut, data_path
@@ -96,6 +97,13 @@ def test_without_onnxruntime_the_slow_engine_is_named(with_yunet):
     detectors = make_detectors(DetectSettings(), Bare(runtime.device, runtime.workers), offline=True)
     assert detectors.names == ("mtcnn", "yunet")
     assert any("slower" in line for line in detectors.fallbacks)
+
+
+@pytest.mark.parametrize("settings", [{"min_face": 512}, {"min_face": 8, "max_side": 160}, {"max_side": 160}])
+def test_any_setting_within_bounds_works(with_yunet, settings):
+    detectors = make(**settings)
+    picture = np.asarray(cv2.resize(astronaut(), (400, 400)), np.uint8)
+    assert bool(detectors.finder.detect([picture])[0]) == (settings.get("min_face") != 512)
 
 
 def test_nothing_is_fetched_offline(tmp_path):

@@ -125,6 +125,13 @@ def test_crops_are_area_averages():
         torch.testing.assert_close(crop, expected, atol=1e-3, rtol=0)
 
 
+def test_sums_that_wrap_average_right():
+    """3000 x 3000 white pixels sum to more than 2^31."""
+    white = np.full((3000, 3000, 3), 255, np.uint8)
+    crops = TorchPicture(white, torch.device("cpu")).crops(np.array([[2500, 2600, 2990, 2999]], np.float32), 24)
+    assert (crops == 255).all()
+
+
 def test_smallest_level_and_pyramid_step():
     sizes = pyramid(720, 1280, 20, 0.709)
     assert sizes[0] == (433, 769)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidanon.detect.base import Detector
-from vidanon.detect.tiles import Seen, TiledDetector, drop_repeats, starts, touches
+from vidanon.detect.tiles import Seen, TiledDetector, drop_repeats, spans, touches
 from vidanon.types import Detection
 
 
@@ -43,11 +43,12 @@ def picture(width, height, faces):
 @given(st.integers(1, 9000), st.integers(64, 2000), st.floats(0.01, 0.5))
 def test_tiles_cover_their_side_and_share_the_overlap(length, tile, share):
     overlap = int(tile * share)
-    begins = starts(length, tile, overlap)
-    assert begins[0] == 0
-    assert begins[-1] == max(0, length - tile)
-    assert all(b - a <= tile - overlap for a, b in zip(begins, begins[1:], strict=False))
-    assert all(b > a for a, b in zip(begins, begins[1:], strict=False))
+    found = spans(length, tile, overlap)
+    assert found[0][0] == 0 and found[-1][1] == length
+    assert all(0 < end - begin <= tile for begin, end in found)
+    for (a0, a1), (b0, b1) in zip(found, found[1:], strict=False):
+        assert b0 > a0 and b1 > a1 and a1 - b0 >= overlap
+    assert sum(end - begin for begin, end in found) <= length + (len(found) - 1) * (overlap + 1) + len(found)
 
 
 def test_a_small_view_goes_through_untouched_and_in_one_call():
@@ -114,7 +115,9 @@ def test_real_faces_at_a_tile_border():
     found = TiledDetector(make_mtcnn(min_face=20), 640, 20).detect([view])[0]
     sure = np.stack([d.box for d in found if d.score > 0.9])
     assert found_at(sure, np.array(centres, np.float32), 15) == len(centres)
-    assert len(sure) == len(centres)
+    middles = (sure[:, :2] + sure[:, 2:]) / 2
+    for centre in centres:  # seen in the whole and in up to four tiles, answered once
+        assert (np.abs(middles - centre).max(1) <= 15).sum() == 1
 
 
 def test_tiles_smaller_than_faces_are_refused():

@@ -24,6 +24,7 @@ GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
 # 24 px it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both
 # together as many with this share as with 1.
 BESIDE_YUNET = 1.5
+TILE_FACES = 8  # tiles are at least so many of the smallest faces wide
 WITHOUT_YUNET = "faces that are small, turned or half hidden are missed more often"
 
 
@@ -75,7 +76,7 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     )
     union = UnionDetector(found, settings.thresh or 0.0)
     return Detectors(
-        finder=TiledDetector(union, settings.max_side, settings.min_face),
+        finder=TiledDetector(union, max(settings.max_side, TILE_FACES * settings.min_face), settings.min_face),
         refiner=UnionRefiner([d for d in (yunet, mtcnn) if d is not None]),  # the surer one places the crop
         gate=gate,
         names=tuple(d.name for d in found),

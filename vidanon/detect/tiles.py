@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,28 +55,31 @@ class TiledDetector(Detector):
         scale = self.max_side / max(h, w)
         whole = cv2.resize(image, (max(1, round(w * scale)), max(1, round(h * scale))), interpolation=cv2.INTER_AREA)
         overlap = math.ceil(min(_OVERLAP * self.min_face / scale, self.max_side / 2))
-        corners = [(x, y) for y in starts(h, self.max_side, overlap) for x in starts(w, self.max_side, overlap)]
+        rows, columns = spans(h, self.max_side, overlap), spans(w, self.max_side, overlap)
         faces: list[Detection] = []
         seen: list[Seen] = []
         for d in self.inner.detect([np.asarray(whole, np.uint8)])[0]:
             faces.append(_moved(d, 0, 0, w / whole.shape[1], h / whole.shape[0]))
             seen.append(Seen.SMALL)
-        for x, y in corners:  # one at a time: a tile is a full picture's work, and memory stays that of one
-            tile = np.ascontiguousarray(image[y : y + self.max_side, x : x + self.max_side])
+        for (y0, y1), (x0, x1) in itertools.product(rows, columns):
+            # one at a time: a tile is a full picture's work, and memory stays that of one
+            tile = np.ascontiguousarray(image[y0:y1, x0:x1])
             for d in self.inner.detect([tile])[0]:
-                face = _moved(d, x, y, 1, 1)
+                face = _moved(d, x0, y0, 1, 1)
                 faces.append(face)
-                cut = touches(face.box, (x, y, x + tile.shape[1], y + tile.shape[0]), (w, h))
-                seen.append(Seen.CUT if cut else Seen.FULL)
+                seen.append(Seen.CUT if touches(face.box, (x0, y0, x1, y1), (w, h)) else Seen.FULL)
         return drop_repeats(faces, seen)
 
 
-def starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side: they cover it, share at least ``overlap`` px and are spread evenly."""
-    if length <= tile:
-        return [0]
-    count = math.ceil((length - overlap) / (tile - overlap))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+def spans(length: int, most: int, overlap: int) -> list[tuple[int, int]]:
+    """Where tiles begin and end along one side: as few of at most ``most`` px as cover it and share at least
+    ``overlap`` px, and no larger than they must be."""
+    if length <= most:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (most - overlap))
+    tile = math.ceil((length + (count - 1) * overlap) / count)
+    begins = [i * (length - tile) // (count - 1) for i in range(count)]
+    return [(begin, begin + tile) for begin in begins]
 
 
 def touches(box: FloatArray, tile: tuple[int, int, int, int], size: tuple[int, int]) -> bool:

@@ -144,7 +144,10 @@ class _OpenCv(_Engine):
     """OpenCV's FaceDetectorYN; its object keeps state, so each thread has its own."""
 
     name = "opencv"
-    notes = ("yunet: computed by OpenCV on the CPU, about six times slower; install vidanon[cpu] or vidanon[gpu]",)
+    notes = (
+        "yunet: onnxruntime is missing or does not import: OpenCV computes it on the CPU, about six times slower; "
+        "install vidanon[cpu] or vidanon[gpu]",
+    )
 
     def __init__(self, model: Path, threshold: float) -> None:
         self._model, self._threshold = str(model), threshold

@@ -7,7 +7,7 @@ onnxruntime each get one thread inside a worker (two intra-op threads under cont
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +36,12 @@ class Runtime:
 
     @cached_property
     def has_onnxruntime(self) -> bool:
-        return importlib.util.find_spec("onnxruntime") is not None
+        """Installed, and it imports: a build for another machine does not."""
+        try:
+            importlib.import_module("onnxruntime")
+        except ImportError:
+            return False
+        return True
 
     @cached_property
     def fast_dtype(self) -> torch.dtype:
