@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,16 @@ class Hit:
     score: float
     landmarks: FloatArray | None
     state: RowState = RowState.DETECTED  #: or REFINED, where only the track's own region was looked at
+    cover: Box | None = None  #: what is covered, where that is more than the box the track goes on with
 
     def node(self) -> Node:
+        if self.cover is not None:
+            return Node(self.frame, self.cover, self.state, self.score, 0.3, self.landmarks)
         return Node(self.frame, self.box, self.state, self.score, 1.0, self.landmarks)
+
+    def doubted(self, expected: Box) -> Hit:
+        """A weak hit says where the face is, less so how large: meet what is ``expected`` halfway, cover both."""
+        return replace(self, box=(self.box + expected) / 2, cover=union(self.box, expected))
 
 
 def centre(box: Box) -> npt.NDArray[np.float64]:

@@ -248,6 +248,9 @@ class Tracker:
                 self._hit(track, Hit(self._now, box, float(d.score), d.landmarks, RowState.REFINED))
 
     def _hit(self, track: Track, hit: Hit) -> None:
+        weak = hit.score < self._settings.high or hit.state != RowState.DETECTED
+        if weak and track.flowing and track.ahead:
+            hit = hit.doubted(track.ahead[-1].box)
         speed = self._velocity(track) if track.hits > 1 else None
         track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth, speed)
         track.nodes.append(hit.node())
