@@ -125,7 +125,7 @@ def test_mastering_display_and_light_levels_are_in_the_stream(name: str, encoder
     segment = encode(frames(2, 128, 96, name, colour=PQ), "out.mp4", named(encoder), hdr=HDR10)
     decoder = av.CodecContext.create({"libsvtav1": "libdav1d"}.get(encoder, segment.stream.codec), "r")
     decoder.extradata = segment.stream.extradata or None
-    pictures = [f for p in segment.packets for f in decoder.decode(av.Packet(p.data))] + decoder.decode(None)
+    pictures = [f for p in segment.packets for f in decoder.decode(p.to_av(segment.time_base))] + decoder.decode(None)
     kinds = {item.type.name: bytes(item) for item in pictures[0].side_data}
     numbers = np.frombuffer(kinds["MASTERING_DISPLAY_METADATA"], np.int32)[:20].reshape(-1, 2)
     wanted = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.0001, 1000.0]
@@ -148,7 +148,7 @@ def test_interlaced_sources_stay_interlaced(top_first: bool) -> None:
 
     decoder = av.CodecContext.create("h264", "r")
     decoder.extradata = segment.stream.extradata
-    pictures = [f for p in segment.packets for f in decoder.decode(av.Packet(p.data))] + decoder.decode(None)
+    pictures = [f for p in segment.packets for f in decoder.decode(p.to_av(segment.time_base))] + decoder.decode(None)
     assert len(pictures) == 4
     assert all(picture.interlaced_frame for picture in pictures)
 

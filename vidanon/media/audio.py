@@ -21,6 +21,7 @@ from av.container import InputContainer, OutputContainer
 
 from vidanon.config import Limits
 from vidanon.media.containers import Container
+from vidanon.media.encoded import padded_packet
 from vidanon.media.limits import open_container
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -111,7 +112,7 @@ class CopiedTrack(Track):
     def feed(self, packet: Packet | None, shift: Fraction) -> list[Packet]:
         if packet is None:
             return []
-        copy = av.Packet(bytes(packet))
+        copy = padded_packet(bytes(packet))
         ticks = round(shift / self.base)
         assert packet.pts is not None and packet.dts is not None  # mended
         pts, dts = packet.pts + ticks, packet.dts + ticks

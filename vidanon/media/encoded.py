@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
+
+import av
 
 from vidanon.media.fit import Fit, Layout
+
+
+def padded_packet(data: bytes) -> av.Packet[Any]:
+    """A packet with its own copy, and the zeros behind it that decoders read into (``av.Packet(data)`` has none)."""
+    packet = av.Packet(len(data))
+    if data:
+        packet.update(data)
+    return packet
 
 
 @dataclass(frozen=True)
@@ -15,6 +26,12 @@ class EncodedPacket:
     pts: int  #: of its frame, in the segment's time base
     duration: int  #: ticks
     key: bool
+
+    def to_av(self, time_base: Fraction) -> av.Packet[Any]:
+        packet = padded_packet(self.data)
+        packet.pts, packet.duration, packet.time_base = self.pts, self.duration, time_base
+        packet.is_keyframe = self.key
+        return packet
 
 
 @dataclass(frozen=True)

@@ -196,13 +196,12 @@ class FileSink(Sink):
         times = self._rising(segment)
         self._held.extend(sorted(times.values()))
         for number, encoded in enumerate(segment.packets):
-            packet = av.Packet(encoded.data)
+            packet = encoded.to_av(self._time_base)
             packet.pts, packet.dts = times[number], self._held.popleft()
             if packet.dts > packet.pts:
                 encoder = segment.stream.encoder
                 raise OutputError(f"{encoder} holds back more pictures than it said; choose another encoder")
-            packet.duration, packet.time_base = encoded.duration or self._step, self._time_base
-            packet.is_keyframe = encoded.key
+            packet.duration = encoded.duration or self._step
             packet.stream = self._video
             self._mux_pending()
             self._pending = packet

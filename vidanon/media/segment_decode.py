@@ -48,8 +48,5 @@ def decode_segment(segment: EncodedSegment, threads: int = 2) -> Iterator[Frame]
 
 def _pictures(context: VideoCodecContext, segment: EncodedSegment) -> Iterator[av.VideoFrame]:
     for encoded in segment.packets:
-        packet = av.Packet(encoded.data)
-        packet.pts, packet.time_base = encoded.pts, segment.time_base
-        packet.is_keyframe = encoded.key
-        yield from context.decode(packet)
+        yield from context.decode(encoded.to_av(segment.time_base))
     yield from context.decode(None)
