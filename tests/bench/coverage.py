@@ -57,6 +57,7 @@ class ClipResult:
     dark: int  #: face-frames not counted: too dark to tell black fill from
     black: float  #: mean share of the picture that turned black
     beside: float  #: mean share of the picture that turned black away from every face: the price of covering too much
+    worst: tuple[int, float]  #: the frame with the largest such share, and the share
 
 
 def luma(frame: Any) -> Luma:
@@ -103,7 +104,7 @@ def measure(clip: Clip, output: Path) -> ClipResult:
     by_frame: dict[int, list[FaceTruth]] = {}
     for row in load_truth(clip.truth):
         by_frame.setdefault(row.frame, []).append(row)
-    result = ClipResult([], 0, 0, 0.0, 0.0)
+    result = ClipResult([], 0, 0, 0.0, 0.0, (0, 0.0))
     black: list[float] = []
     beside: list[float] = []
     frames = 0
@@ -135,7 +136,9 @@ def measure(clip: Clip, output: Path) -> ClipResult:
     if next(outputs, None) is not None:
         raise MeasureError(f"{output.name}: more than the {frames} frames of its source")
     result.black = float(np.mean(black)) if black else 0.0
-    result.beside = float(np.mean(beside)) if beside else 0.0
+    if beside:
+        result.beside = float(np.mean(beside))
+        result.worst = (int(np.argmax(beside)), float(np.max(beside)))
     return result
 
 

@@ -3,7 +3,8 @@
     python -m tests.bench.leak --clips 12 --out build/leak
 
 Writes ``leak.json``, ``leak.md``, ``leak.png`` and, for every tool that leaked, ``failures-TOOL.json`` and
-``failures-TOOL.png``: source crop with the face's ellipse beside the output crop.
+``failures-TOOL.png`` (source crop with the face's ellipse beside the output crop), and ``beside-TOOL.png``: the frames
+in which most was covered away from every face, since covering everything leaks nothing.
 """
 
 from __future__ import annotations
@@ -166,6 +167,7 @@ def main() -> None:
             outputs, seconds, hidden, dark = {}, 0.0, 0, 0
             black: list[float] = []
             beside: list[float] = []
+            worst: dict[int, tuple[int, float]] = {}
             for number, clip in clips.items():
                 begin = time.perf_counter()
                 outputs[number], took = output_of(tool, clip, args.work, args.fresh)
@@ -174,6 +176,7 @@ def main() -> None:
                 hidden, dark = hidden + measured.hidden, dark + measured.dark
                 black.append(measured.black)
                 beside.append(measured.beside)
+                worst[number] = measured.worst
                 seconds += took or 0.0
                 leaks = sum(r.leaks for r in measured.rows)
                 print(
@@ -189,12 +192,15 @@ def main() -> None:
                 "not_counted": {"hidden": hidden, "dark": dark, "share": (hidden + dark) / total},
                 "black_share_of_picture": sum(black) / max(1, len(black)),
                 "black_beside_faces": sum(beside) / max(1, len(beside)),
+                "black_beside_faces_by_clip": dict(zip(clips, beside, strict=True)),
                 "seconds": round(seconds, 1),
             }
             listed = failures(rows, clips)
             (args.out / f"failures-{tool.name}.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
             sheet = args.out / f"failures-{tool.name}.png"
             sheet.unlink(missing_ok=True)
+            (args.out / f"beside-{tool.name}.png").unlink(missing_ok=True)
+            plots.beside_sheet(args.out / f"beside-{tool.name}.png", clips, outputs, worst)
             plots.contact_sheet(sheet, clips, outputs, plots.runs_of(rows)[:40])
     except (ToolError, MeasureError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -123,6 +123,26 @@ def contact_sheet(
     cv2.imwrite(str(path), np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]))
 
 
+def beside_sheet(
+    path: Path, clips: dict[int, Clip], outputs: dict[int, Path], worst: dict[int, tuple[int, float]]
+) -> None:
+    """Each clip's frame in which most was covered away from every face; clips below 1 % are left out."""
+    tiles = []
+    for number, (frame, share) in sorted(worst.items(), key=lambda item: -item[1][1]):
+        if share < 0.01:
+            break
+        pair = []
+        for video in (clips[number].video, outputs[number]):
+            picture = next(f for i, f in enumerate(decoded(video)) if i == frame).to_ndarray(format="bgr24")
+            pair.append(np.asarray(cv2.resize(picture, (480, 270), interpolation=cv2.INTER_AREA), np.uint8))
+        tile = np.hstack(pair)
+        text = f"clip {number} frame {frame}: {100 * share:.1f} % of the picture"
+        cv2.putText(tile, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(tile)
+    if tiles:
+        cv2.imwrite(str(path), np.vstack(tiles))
+
+
 def _crop(picture: Bytes, truth: FaceTruth, draw: bool) -> Bytes:
     """A square around one face, scaled to a tile."""
     half = max(24.0, 1.4 * truth.size)
