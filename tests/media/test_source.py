@@ -361,6 +361,25 @@ def test_garbage_in_the_middle_is_damage(make_clip):
     assert any(f.damaged for f in frames) and len(frames) > 20
 
 
+def test_concealed_pictures_are_flagged(make_clip):
+    """Flipped bits: libav decodes on and guesses. The guess is flagged, and the same in every pass."""
+    path = make_clip("a.mp4", frames=30, size=(320, 240), gop=30, options={"crf": "4", "preset": "ultrafast"})
+    data = bytearray(path.read_bytes())
+    start, end = data.index(b"mdat") + 2000, data.index(b"moov")
+    for at in range(start, end, (end - start) // 40):
+        data[at] ^= 0x10
+    path.write_bytes(data)
+    passes = []
+    for threads in (4, 1):
+        with open_source(path, Limits(), threads=threads) as source:
+            passes += [list(source.frames()), list(source.frames())]
+    damaged = [f.index for f in passes[0] if f.damaged]
+    assert damaged and len(passes[0]) == 30
+    for other in passes[1:]:
+        assert [f.index for f in other if f.damaged] == damaged
+        assert all(same(a, b) for a, b in zip(passes[0], other, strict=True))
+
+
 def test_frames_hidden_by_an_edit_list_stay_hidden(make_clip, ffmpeg, tmp_path):
     path = tmp_path / "trimmed.mp4"
     ffmpeg("-ss", 0.48, "-i", make_clip("a.mp4", frames=50, gop=50), "-c", "copy", path)

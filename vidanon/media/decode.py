@@ -19,14 +19,17 @@ _NOT_DAMAGE = (av.error.MemoryError, av.error.PatchWelcomeError, av.error.Decode
 
 
 class Decoder:
-    """Runs once. Frames come with a flag: pictures before it are missing, so it may be garbled."""
+    """Runs once. Frames come with a flag: pictures before it are missing, so it may be garbled.
 
-    def __init__(self, stream: av.VideoStream, limits: Limits, threads: int | None, salvage: bool) -> None:
+    ``careful`` decodes on one thread: slower, and repeatable even where the stream is damaged.
+    """
+
+    def __init__(self, stream: av.VideoStream, limits: Limits, threads: int | None, careful: bool) -> None:
         self._stream = stream
         context = stream.codec_context
-        # Frame threads race on pictures that damaged ones refer to; slices keep a salvaged run repeatable.
-        context.thread_type = "SLICE" if salvage else "AUTO"
-        context.thread_count = threads or 0
+        # Threads race on what damaged pictures refer to: one alone gives the same pictures every time.
+        context.thread_type = "AUTO"
+        context.thread_count = 1 if careful else threads or 0
         # Without this flag libav moves the left edge of a crop to an aligned address and shows what was cut off.
         context.flags |= Flags.unaligned
         # What is a little over the cap is decoded, and refused by its caller with a clear word.

@@ -59,6 +59,7 @@ class FileSource(Source):
         self._start, self._end = start or 0.0, end
         self._warnings: list[str] = []
         self._passes: list[_Pass] = []
+        self._careful = salvage
         check_file(path)
         self._still = still.probe(path)
         if self._still is not None and not self._still.complete:
@@ -121,13 +122,7 @@ class _Pass:
         self._source = source
         self._path, self._limits = source._path, source._limits
         self.closed = False
-        self.container = open_container(self._path, self._limits)
-        try:
-            self.stream = self._choose()
-            self._decoder = Decoder(self.stream, self._limits, source._threads, source._salvage)
-        except BaseException:
-            self.container.close()
-            raise
+        self._open()
         assert self.stream.time_base is not None  # every demuxer sets one
         self._time_base: Fraction = self.stream.time_base
         self._rate = self.stream.average_rate or self.stream.guessed_rate or None
@@ -137,6 +132,15 @@ class _Pass:
         self._sar = self._sample_aspect_ratio()
         self._raw: av.VideoFrame | None = None
         self.first_pts = 0
+
+    def _open(self) -> None:
+        self.container = open_container(self._path, self._limits)
+        try:
+            self.stream = self._choose()
+            self._decoder = Decoder(self.stream, self._limits, self._source._threads, self._source._careful)
+        except BaseException:
+            self.container.close()
+            raise
 
     def close(self) -> None:
         if not self.closed:
@@ -206,7 +210,28 @@ class _Pass:
         return chosen
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
-        """Decoder output; (picture, whether something before it was lost)."""
+        """Decoder output; (picture, whether something before it was lost).
+
+        At the first concealed picture decoding starts over, carefully: what follows is the same in every pass.
+        """
+        given = to_skip = 0
+        while True:
+            for raw, suspect in self._run():
+                if to_skip:
+                    to_skip -= 1
+                elif raw.is_corrupt and not self._source._careful:
+                    break
+                else:
+                    given += 1
+                    yield raw, suspect
+            else:
+                return
+            self._source._careful = True
+            self.container.close()
+            self._open()
+            to_skip = given
+
+    def _run(self) -> Iterator[tuple[av.VideoFrame, bool]]:
         try:
             yield from self._decoder.run(self.container, self._source._damage)
         except (av.FFmpegError, MemoryError) as error:
