@@ -81,6 +81,6 @@ def test_likeness() -> None:
     here, there = np.array([60.0, 60, 85.6, 92]), np.array([200.0, 20, 225, 52])
     assert ncc(patch(clip, here), patch(clip, here)) == pytest.approx(1.0, abs=1e-5)
     assert ncc(patch(clip, here), patch(clip, there)) < 0.5
-    flat = np.full((24, 24), 90.0, np.float32)
-    assert ncc(flat, flat + 5) == 1.0
-    assert ncc(flat, patch(clip, here)) == 0.0
+    flat = Luma(0, np.full((180, 320), 90, np.uint8), 1.0, 320, 180)
+    assert ncc(patch(flat, here), patch(flat, there)) == 1.0
+    assert ncc(patch(flat, here), patch(clip, here)) == 0.0
