@@ -202,6 +202,13 @@ def test_pixel_cap_is_set_in_the_decoder_itself(make_clip):
         assert list(decoder.run(container, told.append)) == [] and told
 
 
+def test_careful_decoding_has_one_thread(make_clip):
+    with av.open(str(make_clip("a.mp4", frames=2))) as container:
+        stream = container.streams.video[0]
+        Decoder(stream, Limits(), 4, True)
+        assert stream.codec_context.thread_count == 1
+
+
 _PEAK = """
 import resource, sys
 from pathlib import Path
