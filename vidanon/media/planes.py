@@ -29,7 +29,7 @@ Box = tuple[int, int, int, int]  #: x0, y0, x1, y1 in coded pixels, x1 and y1 ex
 def view(frame: Frame, max_side: int | None = None) -> View:
     """What a detector sees: upright, square pixels, 8-bit RGB, the longer side at most ``max_side`` pixels.
 
-    PQ and HLG go through the tone curve of ``colour.py``. About 0.5 ms for 720p on one core.
+    PQ and HLG go through the tone curve of ``colour.py``. About 1 ms for 720p 8-bit 4:2:0 on one core, 4 ms for HDR.
     """
     width, height = _square_size(frame.width, frame.height, frame.sar, max_side)
     turned = upright(_picture_rgb(frame, width, height), frame.orientation)
