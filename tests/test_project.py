@@ -133,13 +133,6 @@ def test_no_file_names_a_private_path() -> None:
                 assert not private.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
 
 
-def test_files_stay_small() -> None:
-    for path in tracked_text_files():
-        if path.suffix == ".py" and PACKAGE in path.parents:
-            lines = len(path.read_text(encoding="utf-8").splitlines())
-            assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines: it may have two reasons to change"
-
-
 def test_constraints_pin_every_requirement() -> None:
     import tomllib
 

@@ -54,7 +54,10 @@ Shape = Annotated[
 Boxes = Annotated[bool, _plain(PROTECTION, "The same as --shape solid.", "--boxes", hidden=True)]
 MaskScale = Annotated[float | None, _setting(PROTECTION, "Covered region over the face box.", "--mask-scale")]
 Cells = Annotated[int | None, _setting(PROTECTION, "pixelate: cells across a face, whatever its size.", "--cells")]
-Blur = Annotated[float | None, _setting(PROTECTION, "blur: Gaussian sigma as a share of the face.", "--blur")]
+Blur = Annotated[
+    float | None,
+    _setting(PROTECTION, "blur, and pixelate beneath its cells: Gaussian sigma as a share of the face.", "--blur"),
+]
 
 Detector = Annotated[str | None, _setting(FINDING, "all (that are there), mtcnn or yunet.", "--detector", words=True)]
 MinFace = Annotated[int | None, _setting(FINDING, "Smallest face looked for, pixels.", "--min-face")]
