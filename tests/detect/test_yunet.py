@@ -80,6 +80,15 @@ def test_a_larger_min_face_shrinks_the_picture_and_still_answers_in_its_pixels(m
     assert found_at(boxes, centres, 20) == len(centres)
 
 
+def test_a_smaller_min_face_enlarges_the_picture(model):
+    picture, centres = composite(10, 400, 240, seed=1)
+    counts = []
+    for min_face in (8, 16):
+        found = [d.box for d in YuNet(model, choose_runtime("cpu", 1), min_face).detect([picture])[0] if d.score > 0.6]
+        counts.append(found_at(np.array(found, np.float32).reshape(-1, 4), centres, 5))
+    assert counts[0] > counts[1] and counts[0] >= 0.75 * len(centres)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 900), (700, 5)])
 def test_odd_sizes(yunet, size):
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
