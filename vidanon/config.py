@@ -50,8 +50,13 @@ class ProtectSettings(Settings):
     mode: Literal["mask", "pixelate", "blur"] = "mask"
     shape: Literal["solid", "ellipse", "hull"] = "ellipse"
     mask_scale: float = Field(1.3, ge=1.0, le=4.0, description="covered region over the face box, about its centre")
-    cells: int = Field(6, ge=1, le=64, description="pixelate: cells across the face box")
-    blur: float = Field(0.25, gt=0, le=2.0, description="blur: Gaussian sigma as a share of the face box")
+    cells: int = Field(8, ge=1, le=64, description="pixelate: cells across the face box's longer side")
+    blur: float = Field(
+        0.3, gt=0, le=2.0, description="blur, and pixelate below its cells: Gaussian sigma, share of the longer side"
+    )
+    texture: float = Field(
+        0.13, ge=0, le=0.5, description="blur and pixelate: deviation of the luma noise tied to each track"
+    )
     feather: float = Field(0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box")
     colour: tuple[int, int, int] = Field((0, 0, 0), description="mask: RGB 0-255")
 

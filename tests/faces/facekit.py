@@ -48,9 +48,7 @@ def noise(
     return Frame(planes, fmt, colour, index, index, Fraction(1, 25), damaged=damaged)
 
 
-def flat(
-    codes: tuple[int, ...], fmt: PixelFormat = YUV420, size: tuple[int, int] = (160, 120), index: int = 0
-) -> Frame:
+def flat(codes: tuple[int, ...], fmt: PixelFormat = YUV420, size: tuple[int, int] = (160, 120)) -> Frame:
     """A frame of one code per plane."""
     dtype = np.uint8 if fmt.depth == 8 else np.dtype("<u2")
     planes = tuple(np.full(s, code, dtype) for s, code in zip(shapes(fmt, *size), codes, strict=True))

@@ -44,7 +44,7 @@ def drawn(frame, rows, protect):
     return blend(frame, parts, [], protect).frame, parts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(boxes(), protects, st.sampled_from(FORMATS), st.sampled_from([(131, 97), (128, 96)]))
 def test_every_sample_the_shape_touches_comes_from_the_patch(box, protect, fmt, size):
     """Blended over two sources, the same parts give the same codes wherever the shape is."""
@@ -56,7 +56,7 @@ def test_every_sample_the_shape_touches_comes_from_the_patch(box, protect, fmt, 
         assert (a[hit] == b[hit]).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(boxes(), protects, st.sampled_from(FORMATS), st.sampled_from([(131, 97), (128, 96)]))
 def test_every_sample_without_mask_keeps_its_code(box, protect, fmt, size):
     frame = noise(fmt, size)
@@ -85,7 +85,7 @@ def test_every_sample_without_mask_keeps_its_code(box, protect, fmt, size):
     assert (out.planes[0][far] == frame.planes[0][far]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(boxes(), min_size=1, max_size=4), protects, st.sampled_from(FORMATS))
 def test_several_faces_are_all_covered_whatever_their_overlap(faces, protect, fmt):
     first, second = noise(fmt, (131, 97), 1), noise(fmt, (131, 97), 2)

@@ -34,17 +34,17 @@ def canvas_for(side: float) -> int:
     return max((canvas for canvas in CANVASES if canvas <= side), default=CANVASES[0])
 
 
-def window(box: FloatArray, scale: float, feather: float) -> tuple[int, FloatArray]:
+def window(box: FloatArray, scale: float, feather: float, detail: float = 1.0) -> tuple[int, FloatArray]:
     """The square around a face that goes to its patch: ``(S, to_frame)``.
 
     The square holds the face box grown by ``scale``, its soft edge ``feather`` (share of the longer side) and some
     context, and may reach outside the picture. ``to_frame`` (2, 3) takes patch pixels of the (S, S) canvas to coded
-    pixels; the box's centre is the canvas' centre.
+    pixels; the box's centre is the canvas' centre. ``detail`` is the patch pixels wanted per coded pixel, at most.
     """
     longest = longer_side(box)
     # One frame pixel and three patch pixels on each side are what a mask rendered with its guard needs (masks.py).
     least = longest * (scale + 2 * feather + 2 * CONTEXT) + 2
-    canvas = canvas_for(least)
+    canvas = canvas_for(least * detail)
     side = least * canvas / (canvas - 6)
     step = side / canvas
     x = (float(box[0]) + float(box[2]) - side) / 2

@@ -22,6 +22,8 @@ from vidanon.types import FaceBatch, FloatArray, Frame, PlanRow
 #: Patches of one batch, at most (one patch at least), by device type: a batch that stays in a CPU's cache is faster.
 BATCH_BYTES = {"cpu": 3 * 2**20, "cuda": 128 * 2**20}
 
+DETAIL = {"blur": 0.5}  #: patch pixels per coded pixel at most, by mode: what is smooth afterwards needs no more
+
 
 def gather(
     frames: Sequence[Frame], rows: Sequence[PlanRow], protect: ProtectSettings, device: str | torch.device
@@ -40,7 +42,7 @@ def gather(
         if row.frame not in by_index:
             raise ValueError(f"a planned row is of frame {row.frame}, which is not among the frames given")
         if is_box(row.box):
-            canvas, to_frame = window(row.box, protect.mask_scale, protect.feather)
+            canvas, to_frame = window(row.box, protect.mask_scale, protect.feather, DETAIL.get(protect.mode, 1.0))
         else:
             canvas, to_frame = CANVASES[0], np.full((2, 3), np.nan, np.float32)
         bucket = held.setdefault(canvas, [])

@@ -1,0 +1,417 @@
+"""How strong are the obscuring modes? Match rates of face recognisers on decoded output.
+
+Every face of the source is protected, the frames go through x264 and back, and each recogniser compares the face
+with the *same* frame of the source, aligned by the source's landmarks: the easiest case there is for it. The bar is
+1 % false accepts. A solid fill leaves hair, neck and place: what it leaves is the floor. Only faces with at least
+24 px between the eyes count; smaller ones hardly match anything.
+
+``parrot`` (information only): how often the nearest of a gallery *protected in the same way* is another photo of the
+same person. A person who holds photos of the suspects can always do this.
+
+    python -m tests.bench.privacy --data DIR --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import matplotlib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tests.bench.judges import DESCRIPTIONS, Judge
+from vidanon.config import ProtectSettings
+from vidanon.faces.align import apply, similarity
+from vidanon.faces.blend import blend, split
+from vidanon.faces.gather import gather
+from vidanon.media.planes import from_av, to_av
+from vidanon.protect.base import Protector
+from vidanon.protect.obscure import Blur, Mask, Pixelate
+from vidanon.types import FloatArray, Frame, PlanRow, RowState
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402  (after the backend is chosen)
+
+Bytes = NDArray[np.uint8]
+MIN_EYES = 24.0  #: px between the eyes
+GROUPS = ("all", "photos", "crowd", "street", "close")
+TRACKS = 10**5  #: more than one clip has
+PROTECTORS: dict[str, type[Protector]] = {"mask": Mask, "pixelate": Pixelate, "blur": Blur}
+STREETS = ("classroom", "face-demographics-walking", "store-aisle-detection")
+
+
+@dataclass
+class Clip:
+    """Frames of one size, who is in them, and for photos the person's name."""
+
+    name: str
+    group: str  #: "photos", "crowd", "street" or "close"
+    frames: list[Frame]
+    rows: list[PlanRow]  #: landmarks in every one
+    people: dict[int, str] = field(default_factory=dict)  #: frame index -> person
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of protecting."""
+
+    name: str
+    settings: ProtectSettings
+    kind: str  #: curve of the plot
+    strength: float
+
+
+def variants(base: ProtectSettings, cells: Sequence[int], blurs: Sequence[float]) -> list[Variant]:
+    """The solid floors, the hull, and mosaic and blur at every strength, otherwise as ``base``."""
+    made = [
+        Variant(f"mask {shape}", base.model_copy(update={"mode": "mask", "shape": shape}), f"mask {shape}", 0.0)
+        for shape in ("ellipse", "solid", "hull")
+    ]
+    made += [
+        Variant(f"pixelate {n}", base.model_copy(update={"mode": "pixelate", "cells": n}), "pixelate", n) for n in cells
+    ]
+    made += [Variant(f"blur {s:g}", base.model_copy(update={"mode": "blur", "blur": s}), "blur", s) for s in blurs]
+    return made
+
+
+# Sources -------------------------------------------------------------------------------------------------
+
+
+def to_frame(rgb: Bytes, index: int) -> Frame:
+    """An 8-bit RGB picture as a yuv420p frame."""
+    planes, fmt, colour = from_av(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24"))
+    return Frame(tuple(p.copy() for p in planes), fmt, colour, index, index, Fraction(1, 25))
+
+
+def to_rgb(frame: Frame) -> Bytes:
+    return np.asarray(to_av(frame).to_ndarray(format="rgb24"), np.uint8)
+
+
+def photos(data: Path, count: int, seed: int) -> Clip:
+    """LFW: ``count`` photos, two of each person; photos as the frames of one clip."""
+    with open(data / "faces" / "lfw-landmarks.csv", newline="") as table:
+        listed = {line["path"]: line for line in csv.DictReader(table)}
+    clip = Clip("lfw", "photos", [], [])
+    with tarfile.open(data / "faces" / "lfw-deepfunneled.tar") as tar:
+        there = {name.split("/", 1)[1]: name for name in tar.getnames() if name.endswith(".jpg")}
+        by_person: dict[str, list[str]] = {}
+        for path in sorted(there):
+            if path in listed:
+                by_person.setdefault(path.split("/")[0], []).append(path)
+        several = sorted(person for person, paths in by_person.items() if len(paths) > 1)
+        chosen = np.random.default_rng(seed).permutation(several)[: max(1, count // 2)]
+        for person in chosen:
+            for path in by_person[str(person)][:2]:
+                member = tar.extractfile(there[path])
+                assert member is not None
+                picture = cv2.imdecode(np.frombuffer(member.read(), np.uint8), cv2.IMREAD_COLOR)
+                index, line = len(clip.frames), listed[path]
+                x, y, w, h = (float(line[key]) for key in ("x", "y", "w", "h"))
+                marks = [[float(line[f"{key}x"]), float(line[f"{key}y"])] for key in ("re", "le", "n", "rm", "lm")]
+                clip.frames.append(to_frame(picture[:, :, ::-1], index))
+                clip.rows.append(_row(index, index, (x, y, x + w, y + h), marks))
+                clip.people[index] = str(person)
+    return clip
+
+
+def crowd(source: Clip, side: int, frames: int, size: tuple[int, int] = (1280, 720)) -> Clip:
+    """Every frame a full wall of different photos of ``source``, each made ``side`` px large: many small faces."""
+    columns, lines = size[0] // side, size[1] // side
+    clip = Clip("crowd", "crowd", [], [])
+    for index in range(min(frames, len(source.frames) // (columns * lines))):
+        wall = np.full((size[1], size[0], 3), 90, np.uint8)
+        for place in range(columns * lines):
+            photo = index * columns * lines + place
+            shift = np.array([place % columns, place // columns]) * side
+            picture = cv2.resize(to_rgb(source.frames[photo]), (side, side), interpolation=cv2.INTER_AREA)
+            wall[shift[1] : shift[1] + side, shift[0] : shift[0] + side] = picture
+            row, scale = source.rows[photo], side / source.frames[photo].width
+            assert row.landmarks is not None
+            clip.rows.append(_row(index, photo, row.box * scale + np.tile(shift, 2), row.landmarks * scale + shift))
+        clip.frames.append(to_frame(wall, index))
+    return clip
+
+
+def footage(data: Path, frames_each: int, step: int) -> Iterator[Clip]:
+    """The sample videos that hold faces; those with small faces enlarged to 1080 lines, so that their faces count."""
+    paths = sorted((data / "videos").glob("*.gif")) + sorted((data / "videos" / "asl_gestures").glob("*.mkv"))[:4]
+    detector = cv2.FaceDetectorYN.create(str(data / "detectors" / "yunet_n_640_640.onnx"), "", (320, 320), 0.7, 0.3)
+    for number, path in enumerate(paths, 1):
+        street = path.stem.startswith(STREETS)
+        clip = Clip(path.stem, "street" if street else "close", [], [])
+        for rgb in _pictures(path, frames_each, step):
+            if street:
+                rgb = cv2.resize(
+                    rgb, None, fx=1080 / rgb.shape[0], fy=1080 / rgb.shape[0], interpolation=cv2.INTER_CUBIC
+                )
+                rgb = np.ascontiguousarray(rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2])
+            index = len(clip.frames)
+            detector.setInputSize((rgb.shape[1], rgb.shape[0]))
+            found = detector.detect(np.ascontiguousarray(rgb[:, :, ::-1]))[1]
+            clip.frames.append(to_frame(rgb, index))
+            for track, face in enumerate(() if found is None else found):
+                x, y, w, h = face[:4]
+                # Not one face's track through the clip: the texture, which a track fixes, is to vary like the faces.
+                clip.rows.append(
+                    _row(index, TRACKS * number + 100 * index + track, (x, y, x + w, y + h), face[4:14].reshape(5, 2))
+                )
+        if clip.rows:
+            yield clip
+
+
+def _pictures(path: Path, count: int, step: int) -> Iterator[Bytes]:
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index % step == 0:
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                count -= 1
+                if count == 0:
+                    return
+
+
+def _row(index: int, track: int, box: Sequence[float], marks: object) -> PlanRow:
+    return PlanRow(index, track, np.array(box, np.float32), np.array(marks, np.float32), RowState.DETECTED, 1.0)
+
+
+# The way through -----------------------------------------------------------------------------------------
+
+
+def protect(clip: Clip, settings: ProtectSettings) -> list[Frame]:
+    """Every face of the clip protected, as a run does it."""
+    protector = PROTECTORS[settings.mode](settings)  # type: ignore[call-arg]
+    out = []
+    for start in range(0, len(clip.frames), 16):
+        frames = clip.frames[start : start + 16]
+        rows = [row for row in clip.rows if start <= row.frame < start + 16]
+        parts: dict[int, list] = {frame.index: [] for frame in frames}
+        for batch in gather(frames, rows, settings, "cpu"):
+            for part in split(batch, protector(batch, {})[0]):
+                parts[part.frame].append(part)
+        out += [blend(frame, parts[frame.index], (), settings).frame for frame in frames]
+    return out
+
+
+def through_x264(frames: Sequence[Frame], crf: float) -> list[Bytes]:
+    """Encode and decode again: (h, w, 3) RGB per frame."""
+    first = frames[0]
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = first.width, first.height, first.format.name
+    encoder.time_base, encoder.framerate = first.time_base, Fraction(1) / first.time_base
+    encoder.options = {"crf": f"{crf:g}", "preset": "veryfast"}
+    encoder.thread_count = 1
+    packets = [packet for frame in [*map(to_av, frames), None] for packet in encoder.encode(frame)]
+    decoder = av.CodecContext.create("h264", "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.extradata = encoder.extradata
+    decoded = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
+    if len(decoded) != len(frames):
+        raise RuntimeError(f"{len(decoded)} frames came back, {len(frames)} went in")
+    pictures = []
+    for frame, source in zip(decoded, frames, strict=True):
+        planes, fmt, colour = from_av(frame)
+        pictures.append(to_rgb(Frame(planes, fmt, source.colour, source.index, source.pts, source.time_base)))
+    return pictures
+
+
+# Judging -------------------------------------------------------------------------------------------------
+
+
+def counted(clip: Clip) -> list[PlanRow]:
+    return [row for row in clip.rows if row.landmarks is not None and _eyes(row.landmarks) >= MIN_EYES]
+
+
+def _eyes(marks: FloatArray) -> float:
+    return float(np.linalg.norm(marks[1] - marks[0]))
+
+
+def embed(judge: Judge, clip: Clip, pictures: Sequence[Bytes]) -> FloatArray:
+    """(N, D) of the counted faces of ``pictures``, aligned by the source's landmarks."""
+    crops = []
+    for row in counted(clip):
+        assert row.landmarks is not None
+        crops.append(judge.align(pictures[row.frame], row.landmarks))
+    return judge.embed(crops)
+
+
+def match_rate(judge: Judge, source: FloatArray, output: FloatArray) -> tuple[int, int]:
+    """Faces whose output matches their own source frame at the recogniser's bar, and faces."""
+    own = np.array([judge.similarities(a[None], b[None])[0, 0] for a, b in zip(source, output, strict=True)])
+    return int((own >= judge.bar).sum()), len(own)
+
+
+def parrot_rate(judge: Judge, clip: Clip, embeddings: FloatArray) -> float:
+    """Share of second photos whose nearest first photo is the same person's; both protected alike."""
+    people = [clip.people[row.frame] for row in counted(clip)]
+    first: dict[str, int] = {}
+    second: dict[str, int] = {}
+    for i, person in enumerate(people):
+        (second if person in first else first)[person] = i
+    names = [name for name in first if name in second]
+    gallery = embeddings[[first[name] for name in names]]
+    probes = embeddings[[second[name] for name in names]]
+    return float((judge.similarities(probes, gallery).argmax(1) == np.arange(len(names))).mean())
+
+
+def measure(clips: Sequence[Clip], judges: Sequence[Judge], tried: Sequence[Variant], crf: float) -> dict:
+    """Rates by variant, group and recogniser, with the counts they come from."""
+    sources = {clip.name: [to_rgb(frame) for frame in clip.frames] for clip in clips}
+    known = {(j.name, c.name): embed(j, c, sources[c.name]) for j in judges for c in clips if counted(c)}
+    results: dict = {}
+    for variant in [Variant("source", tried[0].settings, "source", 0.0), *tried]:
+        counts: dict[tuple[str, str], np.ndarray] = {}
+        parrot: dict[str, float] = {}
+        for clip in clips:
+            if not counted(clip):
+                continue
+            frames = clip.frames if variant.name == "source" else protect(clip, variant.settings)
+            pictures = through_x264(frames, crf)
+            for judge in judges:
+                output = embed(judge, clip, pictures)
+                hit = np.array(match_rate(judge, known[judge.name, clip.name], output))
+                for group in (clip.group, "all"):
+                    counts[group, judge.name] = counts.get((group, judge.name), np.zeros(2, int)) + hit
+                if clip.people:
+                    parrot[judge.name] = parrot_rate(judge, clip, output)
+        results[variant.name] = {
+            "kind": variant.kind,
+            "strength": variant.strength,
+            "match": {
+                group: {j.name: float(counts[group, j.name][0] / counts[group, j.name][1]) for j in judges}
+                for group in sorted({g for g, _ in counts})
+            },
+            "faces": {group: int(counts[group, judges[0].name][1]) for group in sorted({g for g, _ in counts})},
+            "parrot": parrot,
+        }
+        print(line(variant.name, results[variant.name], judges), flush=True)
+    return results
+
+
+def passes(result: dict, floor: dict) -> bool:
+    """At most 2 %, or a point above the solid fill of the same shape where that is more, by every recogniser."""
+    return all(rate <= max(0.02, floor["match"]["all"][name] + 0.01) for name, rate in result["match"]["all"].items())
+
+
+# Showing -------------------------------------------------------------------------------------------------
+
+
+def heading(judges: Sequence[Judge]) -> str:
+    return f"{'':14}" + "".join(f"{j.name + ' ' + '/'.join(GROUPS):>50}" for j in judges) + "   parrot"
+
+
+def line(name: str, result: dict, judges: Sequence[Judge]) -> str:
+    cells = []
+    for judge in judges:
+        groups = [result["match"].get(group, {}).get(judge.name) for group in GROUPS]
+        cells.append(f"{' '.join('    -  ' if g is None else f'{g:6.1%} ' for g in groups):>50}")
+    parrot = " ".join(f"{result['parrot'][j.name]:4.0%}" for j in judges if j.name in result["parrot"])
+    return f"{name:14}" + "".join(cells) + f"   {parrot}"
+
+
+def plot(results: dict, judges: Sequence[Judge], path: Path) -> None:
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for axis, kind, label in zip(axes, ("pixelate", "blur"), ("cells across the face", "sigma / face"), strict=True):
+        for colour, judge in zip(("C0", "C1", "C2"), judges, strict=False):
+            points = [(r["strength"], r["match"]["all"][judge.name]) for r in results.values() if r["kind"] == kind]
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=judge.name)
+            axis.axhline(results["mask ellipse"]["match"]["all"][judge.name], color=colour, linestyle=":", linewidth=1)
+        axis.axhline(0.02, color="grey", linewidth=0.8)
+        axis.set(title=kind, xlabel=label, ylim=(0, 0.3))
+    axes[0].set_ylabel("match to the same frame at 1 % FAR")
+    axes[0].legend(title="dotted: solid ellipse; grey: 2 %")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def sheet(clips: Sequence[Clip], tried: Sequence[Variant], path: Path) -> None:
+    """One row per face, one column per variant, the source first: to be looked at."""
+    rows = []
+    for clip in clips:
+        biggest = sorted(counted(clip), key=lambda r: -_eyes(r.landmarks))[:: max(1, len(counted(clip)) // 3)][:3]
+        for row in biggest:
+            small = Clip(
+                clip.name, clip.group, [clip.frames[row.frame]], [r for r in clip.rows if r.frame == row.frame]
+            )
+            small.frames = [Frame(**{**small.frames[0].__dict__, "index": 0})]
+            small.rows = [PlanRow(0, r.track, r.box, r.landmarks, r.state, r.confidence) for r in small.rows]
+            pictures = [to_rgb(small.frames[0])] + [to_rgb(protect(small, v.settings)[0]) for v in tried]
+            side = 1.1 * float(max(row.box[2] - row.box[0], row.box[3] - row.box[1]))
+            x, y = float(row.box[0] + row.box[2]) / 2, float(row.box[1] + row.box[3]) / 2
+            square = np.array([[x - side, y - side], [x + side, y + side]], np.float32)
+            matrix = similarity(square, np.array([[0, 0], [220, 220]], np.float32))
+            assert np.allclose(apply(matrix, square)[1], 220, atol=0.1)
+            rows.append(np.hstack([cv2.warpAffine(p, matrix, (220, 220), flags=cv2.INTER_CUBIC) for p in pictures]))
+    cv2.imwrite(str(path), np.vstack(rows)[:, :, ::-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="match rates of recognisers on protected faces")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the test data (recognisers, faces, videos, detectors)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for privacy.json, privacy.png, privacy-sheet.png"
+    )
+    parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--frames", type=int, default=12, help="frames of each clip")
+    parser.add_argument("--step", type=int, default=3, help="take every k-th frame of a clip")
+    parser.add_argument("--crf", type=float, default=20)
+    parser.add_argument("--cells", type=int, nargs="*", default=[4, 6, 8, 12])
+    parser.add_argument("--blurs", type=float, nargs="*", default=[0.08, 0.12, 0.18, 0.25])
+    parser.add_argument("--mask-scale", type=float, default=ProtectSettings().mask_scale)
+    parser.add_argument("--feather", type=float, default=ProtectSettings().feather)
+    parser.add_argument("--shape", choices=("solid", "ellipse", "hull"), default=ProtectSettings().shape)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    base = ProtectSettings(shape=arguments.shape, mask_scale=arguments.mask_scale, feather=arguments.feather)
+    default = ProtectSettings()
+    tried = variants(
+        base,
+        sorted({*arguments.cells, default.cells}),
+        sorted({*arguments.blurs, default.blur}),
+    )
+    clips = [photos(arguments.data, arguments.photos, arguments.seed)]
+    clips.append(crowd(clips[0], 156, arguments.frames))
+    clips += footage(arguments.data, arguments.frames, arguments.step)
+    judges = [Judge(name, arguments.data / "recognisers") for name in DESCRIPTIONS]
+    for clip in clips:
+        print(
+            f"{clip.name}: {clip.group}, {len(clip.frames)} frames, {len(clip.rows)} faces, {len(counted(clip))} count"
+        )
+    print(heading(judges))
+    results = measure(clips, judges, tried, arguments.crf)
+    floor = results[f"mask {arguments.shape}"]
+    for name, result in results.items():
+        result["passes"] = name != "source" and passes(result, floor)
+    print("pass:", ", ".join(name for name, result in results.items() if result["passes"]) or "none")
+    settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("data", "out")}
+    (arguments.out / "privacy.json").write_text(json.dumps({"settings": settings, "results": results}, indent=1))
+    plot(results, judges, arguments.out / "privacy.png")
+    shown = [
+        v
+        for v in tried
+        if v.kind.startswith("mask")
+        or v.settings.cells == default.cells
+        and v.kind == "pixelate"
+        or v.settings.blur == default.blur
+        and v.kind == "blur"
+    ]
+    sheet(clips, shown, arguments.out / "privacy-sheet.png")
+
+
+if __name__ == "__main__":
+    main()
