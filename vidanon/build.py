@@ -52,8 +52,7 @@ def run_file(
     begun = time.perf_counter()
     runtime = choose_runtime(config.device, config.threads)
     report = RunReport(mode=config.protect.mode, device=runtime.describe(), seed=config.seed)
-    if config.device != "auto" or runtime.device.type != "cpu":
-        report.fallbacks += runtime.notes
+    report.fallbacks += runtime.notes
     with (
         open_source(
             source,
@@ -128,7 +127,7 @@ def _plan(
         stats = analyse(
             source.frames(),
             detectors.finder,
-            None,
+            detectors.refiner,
             config,
             plan,
             workers=runtime.workers,

@@ -74,7 +74,7 @@ class Renderer:
         self._device = device
         self._actions = {track.id: track.action for track in plan.tracks()}
         self._states: TrackStates = {}
-        self._clock: Counter[str] = Counter()
+        self._clock: dict[str, float] = defaultdict(float)  #: stage -> seconds
         self._worst_detail = 0.0
 
     def run(self, frames: Iterable[Frame], progress: Callable[[int], None], verified: Verified | None = None) -> None:

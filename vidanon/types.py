@@ -241,7 +241,8 @@ class RunReport:
     segments: int = 0
     segments_retried: int = 0
     verify: dict[str, Any] = field(default_factory=dict)
-    audio: list[str] = field(default_factory=list)  #: one line per audio track: copied, transcoded and why, dropped and why
+    #: one line per audio track: copied, transcoded and why, dropped and why
+    audio: list[str] = field(default_factory=list)
     encoder: str = ""
     seconds: dict[str, float] = field(default_factory=dict)  #: stage -> seconds of wall clock
     fps: float = 0.0
