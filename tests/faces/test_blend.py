@@ -78,6 +78,17 @@ def test_soft_edge_lies_between_source_and_patch():
     assert ((right > 16) & (right < 200)).sum() >= 8
 
 
+@pytest.mark.parametrize("fmt", [FORMATS[0], FORMATS[3]], ids=lambda f: f.name)
+def test_bands_leave_no_seam(fmt, monkeypatch):
+    frame = noise(fmt, (301, 203))
+    rows = [row((40, -30, 280, 260))]
+    whole, _ = run(frame, rows, ProtectSettings(mode="blur"))
+    monkeypatch.setattr("vidanon.faces.blend.BAND", 16)
+    banded, _ = run(frame, rows, ProtectSettings(mode="blur"))
+    for a, b in zip(whole.planes, banded.planes, strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1
+
+
 # Fail closed ---------------------------------------------------------------------------------------------
 
 

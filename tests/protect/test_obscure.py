@@ -183,3 +183,19 @@ def test_extreme_settings_stay_in_range(mode, settings):
     batch = batch_of(settings)
     out = PROTECTORS[mode](settings)(batch, {})[0].patches
     assert torch.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", PROTECTORS)
+@pytest.mark.parametrize("shape", ["solid", "ellipse", "hull"])
+def test_a_gpu_gives_what_the_cpu_gives(mode, shape):
+    settings = ProtectSettings(mode=mode, shape=shape)
+    answers = []
+    for device in ("cpu", "cuda"):
+        (batch,) = gather([noise(FORMATS[4])], [row(BOX)], settings, device)
+        protected, _ = PROTECTORS[mode](settings)(batch, {})
+        assert protected.patches.device.type == device
+        answers.append((protected.patches.cpu(), protected.masks.cpu()))
+    for a, b in zip(*answers, strict=True):
+        assert torch.allclose(a, b, atol=5e-3)

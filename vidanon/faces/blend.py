@@ -19,12 +19,13 @@ import torch
 from vidanon.config import ProtectSettings
 from vidanon.faces.align import invert, is_box, longer_side, move_box
 from vidanon.faces.cover import codes_of, cover_whole, fill, grown
-from vidanon.types import PROTECTION_KEY, FaceBatch, FloatArray, Frame, PlanRow, Protected, ProtectedFrame
+from vidanon.types import PROTECTION_KEY, FaceBatch, FloatArray, Frame, PixelFormat, PlanRow, Protected, ProtectedFrame
 
 NO_BOX = "no usable box"
 NOT_FINITE = "the protector returned values that are not numbers"
 OPEN = "the mask leaves the middle of the face open"
 MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box on each axis
+BAND = 256  #: rows written at a time, even: bounds the memory that a face as large as an 8K picture takes
 FULL = 1 - 1e-3  #: a mask this close to 1 is 1
 
 
@@ -116,12 +117,25 @@ def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part) -> None
     region = _region(frame, part)
     if region is None:
         return
-    x0, y0, x1, y1 = region
-    fmt = frame.format
     to_patch = invert(part.to_frame)
-    alpha = _warp(part.mask, to_patch, region, (1, 1), cv2.BORDER_CONSTANT)
-    np.putmask(alpha, alpha > FULL, 1)
     codes = codes_of(part.patch, frame)
+    x0, y0, x1, y1 = region
+    for top in range(y0, y1, BAND):
+        _paint_band(planes, frame.format, part.mask, codes, to_patch, (x0, top, x1, min(top + BAND, y1)))
+
+
+def _paint_band(
+    planes: Sequence[npt.NDArray[Any]],
+    fmt: PixelFormat,
+    mask: FloatArray,
+    codes: FloatArray,
+    to_patch: FloatArray,
+    region: tuple[int, int, int, int],
+) -> None:
+    """Write (P, S, S) or (P, 1, 1) ``codes`` into one region of whole chroma blocks through (S, S) ``mask``."""
+    x0, y0, x1, y1 = region
+    alpha = _warp(mask, to_patch, region, (1, 1), cv2.BORDER_CONSTANT)
+    np.putmask(alpha, alpha > FULL, 1)
     alphas: dict[tuple[int, int], FloatArray] = {}
     for index, plane in enumerate(planes):
         step = (1, 1) if index == 0 or fmt.rgb else (1 << fmt.chroma_shift_x, 1 << fmt.chroma_shift_y)

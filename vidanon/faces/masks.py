@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 
 from vidanon.types import FaceBatch
@@ -32,10 +33,10 @@ def render(batch: FaceBatch, shape: Shape, scale: float, feather: float) -> torc
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     centre = (boxes[:, 2:] + boxes[:, :2]) / 2
     longest = half.amax(1)
-    steps = torch.from_numpy(batch.to_frame[:, :, :2].copy()).to(device)
     # sqrt(|det|): frame pixels per patch pixel. Half a frame pixel's diagonal makes touching a pixel count.
-    per_patch = torch.linalg.det(steps).abs().sqrt().clamp(min=1e-6)
-    guard = math.sqrt(2) + math.sqrt(0.5) / per_patch
+    (a, b), (c, d) = batch.to_frame[:, 0, :2].T, batch.to_frame[:, 1, :2].T
+    per_patch = np.sqrt(np.abs(a * d - b * c)).clip(1e-6)
+    guard = torch.from_numpy(math.sqrt(2) + math.sqrt(0.5) / per_patch).to(device, torch.float32)
     grid = torch.arange(size, device=device, dtype=torch.float32) + 0.5
     x = (grid[None, :] - centre[:, :1])[:, None, :]  # (N, 1, S)
     y = (grid[None, :] - centre[:, 1:])[:, :, None]  # (N, S, 1)

@@ -153,7 +153,8 @@ def _bumps(size: int, centre: torch.Tensor, longest: torch.Tensor) -> torch.Tens
     pixel = torch.arange(size, device=centre.device, dtype=torch.float32) + 0.5
     away = ((pixel - centre[:, None]) / step[:, None])[:, :, None] - points
     bumps = away.square_().mul_(-0.5 / BUMP**2).exp_()
-    return bumps / bumps.norm(dim=2, keepdim=True).clamp(min=1e-6)
+    power: torch.Tensor = bumps.norm(dim=2, keepdim=True)
+    return bumps / power.clamp(min=1e-6)
 
 
 def _overlap(size: int, centre: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
