@@ -44,6 +44,10 @@ def decode_segment(segment: EncodedSegment, threads: int = 2) -> Iterator[Frame]
     except av.FFmpegError as error:
         reason = f"what {stream.encoder} made cannot be decoded ({error.strerror})"
         raise OutputError(f"{reason}; choose another encoder") from error
+    finally:
+        # A context freed while its threads still hold packets deadlocks: freeing it keeps the interpreter's lock,
+        # which a thread needs to let go of a packet whose bytes are Python's. Flushing waits without the lock.
+        context.flush_buffers()
 
 
 def _pictures(context: VideoCodecContext, segment: EncodedSegment) -> Iterator[av.VideoFrame]:
