@@ -103,7 +103,8 @@ class CopiedTrack(Track):
 
     def __init__(self, number: int, source: AudioStream, container: Container) -> None:
         super().__init__(number, source)
-        self._below_zero = container.exact_time  # MP4 hides what is below zero; Matroska cannot hold it
+        # MP4 hides what is below zero; Matroska cannot hold it, save for the delay that Opus declares.
+        self._below_zero = container.exact_time or self.codec == "opus"
 
     def add_to(self, output: OutputContainer) -> None:
         self._stream = output.add_stream_from_template(self.source, opaque=True)

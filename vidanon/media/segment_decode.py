@@ -45,8 +45,8 @@ def decode_segment(segment: EncodedSegment, threads: int = 2) -> Iterator[Frame]
         reason = f"what {stream.encoder} made cannot be decoded ({error.strerror})"
         raise OutputError(f"{reason}; choose another encoder") from error
     finally:
-        # A context freed while its threads still hold packets deadlocks: freeing it keeps the interpreter's lock,
-        # which a thread needs to let go of a packet whose bytes are Python's. Flushing waits without the lock.
+        # Freeing a context waits for its threads and keeps the interpreter's lock; flushing waits without it. What
+        # an abandoned decode (a segment that failed its check) leaves behind is done with here.
         context.flush_buffers()
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from vidanon.media.base import HdrInfo, Mastering
 
@@ -19,7 +19,7 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
     go by then, given as a pure rotation.
     """
     try:
-        side_data = frame.side_data
+        side_data = _side_data(frame)
     except ValueError:
         turns = {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
         numbers = turns.get(int(frame.rotation))
@@ -32,13 +32,22 @@ def display_matrix(frame: av.VideoFrame) -> bytes | None:
 
 def hdr_info(frame: av.VideoFrame) -> HdrInfo:
     try:
-        side_data = frame.side_data
+        side_data = _side_data(frame)
     except ValueError:
         return HdrInfo()
     mastering = _bytes(side_data, Type.MASTERING_DISPLAY_METADATA)
     light = _bytes(side_data, Type.CONTENT_LIGHT_LEVEL)
     cll, fall = struct.unpack("=II", light[:8]) if light is not None else (None, None)
     return HdrInfo(_mastering(mastering) if mastering is not None else None, cll, fall)
+
+
+def _side_data(frame: av.VideoFrame) -> Any:
+    """The frame's side data, in a container of our own.
+
+    The one that ``frame.side_data`` makes is kept by the frame and refers back to it: frames in such a circle stay
+    in memory until a full garbage collection, which is rare.
+    """
+    return SideDataContainer(frame)  # type: ignore[call-arg]  # the stub knows no argument
 
 
 def _bytes(side_data: Any, kind: Type) -> bytes | None:
