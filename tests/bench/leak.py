@@ -40,11 +40,11 @@ def make_tool(name: str, args: argparse.Namespace) -> Tool:
     raise SystemExit(f"unknown tool '{name}': choose from {', '.join((*TOOLS, 'vidanon-yunet', 'deface-boxes'))}")
 
 
-def output_of(tool: Tool, clip: Clip, work: Path, fresh: bool) -> tuple[Path, float | None]:
-    """The tool's output for a clip and its seconds; None where a stored output was still valid."""
+def output_of(tool: Tool, clip: Clip, work: Path, fresh: bool, reuse: bool) -> tuple[Path, float | None]:
+    """The tool's output for a clip and its seconds; None where a stored output was taken."""
     key = tool.key()
     path = work / f"{clip.video.stem}.{tool.name}{'-' + key if key else ''}.mp4"
-    if key and path.is_file() and not fresh:
+    if path.is_file() and ((key and not fresh) or reuse):
         return path, None
     part = path.with_suffix(".part.mp4")
     seconds = tool.run(clip.video, part)
@@ -121,6 +121,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="number of the first clip")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="run the peers again where their outputs are stored")
+    parser.add_argument(
+        "--reuse", action="store_true", help="look again at stored outputs, our own and all: no new figure"
+    )
     parser.add_argument("--quick", action="store_true", help="two clips of 60 frames: a smoke test, not a figure")
     parser.add_argument(
         "--tools",
@@ -170,7 +173,7 @@ def main() -> None:
             worst: dict[int, tuple[int, float]] = {}
             for number, clip in clips.items():
                 begin = time.perf_counter()
-                outputs[number], took = output_of(tool, clip, args.work, args.fresh)
+                outputs[number], took = output_of(tool, clip, args.work, args.fresh, args.reuse)
                 measured = coverage.measure(clip, outputs[number])
                 rows += measured.rows
                 hidden, dark = hidden + measured.hidden, dark + measured.dark
