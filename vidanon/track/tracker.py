@@ -17,7 +17,7 @@ import numpy as np
 from vidanon.config import TrackSettings
 from vidanon.track import kalman
 from vidanon.track.assign import Match, assign, two_stage
-from vidanon.track.base import Again, Box, Boxes, iou, to_boxes, to_state, union
+from vidanon.track.base import Again, Box, Boxes, grown, iou, tilt_margin, to_boxes, to_state, union
 from vidanon.track.flow import Luma, Step, carry, follow
 from vidanon.track.path import Hit, Node, between, beyond, carried_back
 from vidanon.track.smooth import smoothed
@@ -46,6 +46,7 @@ class Track:
     done: int = 0  #: nodes at the front that were handed out already
     hits: int = 1
     confirmed: bool = False
+    carried: bool = False  #: back to the frames before the first hit
     flowing: bool = True
     ahead: list[Step] = field(default_factory=list)
     shadowed: int = 0  #: looks in a row in which another track had the face
@@ -93,6 +94,7 @@ class Tracker:
         self._now = lumas[-1].index
         if detections is not None:
             self._match(lumas[-1], detections, again)
+        self._carry_back()
         self._drop()
         return self._taken()
 
@@ -106,6 +108,8 @@ class Tracker:
         for track in self._tracks:
             if track not in stay:
                 self._end(track, first.index - 1)
+            elif track.confirmed and not track.carried:
+                self._back(track)  # while the frames before the cut are still at hand
         self._tracks = stay
         for index in [i for i in self._lumas if i < self._now]:
             del self._lumas[index]
@@ -181,8 +185,8 @@ class Tracker:
 
     def _match(self, luma: Luma, detections: Sequence[Detection], again: Again | None) -> None:
         s = self._settings
-        hits = [Hit(luma.index, np.asarray(d.box, np.float64), float(d.score), d.landmarks) for d in detections]
-        hits = [h for h in hits if h.score >= s.low and np.isfinite(h.box).all() and (h.box[2:] > h.box[:2]).all()]
+        sane = (d for d in detections if np.isfinite(d.box).all() and (d.box[2:] > d.box[:2]).all())
+        hits = [_hit_of(luma.index, d) for d in sane if d.score >= s.low]
         match = self._assigned(luma.index, hits)
         taken = {j for _, j in match.pairs}
         # A second box on a face that has its track is no second face, but what it adds is covered too.
@@ -242,10 +246,10 @@ class Tracker:
         for track, place, d in zip(live, expected, again(expected), strict=True):
             if d is None or d.score < self._settings.low:
                 continue
-            box = np.asarray(d.box, np.float64)
-            here = float(iou(place[None], box[None])[0, 0]) >= _WEAK_IOU
-            if here and not (len(found) and iou(box[None], found).max() >= _WEAK_IOU):
-                self._hit(track, Hit(self._now, box, float(d.score), d.landmarks, RowState.REFINED))
+            hit = _hit_of(self._now, d, RowState.REFINED)
+            here = float(iou(place[None], hit.box[None])[0, 0]) >= _WEAK_IOU
+            if here and not (len(found) and iou(hit.box[None], found).max() >= _WEAK_IOU):
+                self._hit(track, hit)
 
     def _hit(self, track: Track, hit: Hit) -> None:
         weak = hit.score < self._settings.high or hit.state != RowState.DETECTED
@@ -264,7 +268,7 @@ class Tracker:
         track.last, track.ahead, track.flowing, track.shadowed = hit, [], True, 0
         track.hits += 1
         if not track.confirmed and (hit.score >= self._settings.birth_pair or track.hits >= 3):
-            self._confirm(track)
+            track.confirmed = True
         if len(track.nodes) > _CHUNK + 2 * _OVERLAP:
             self._hand_out(track, len(track.nodes) - _OVERLAP)
 
@@ -284,16 +288,23 @@ class Tracker:
             self._next_id += 1
             self._tracks.append(track)
             if hit.score >= self._settings.birth:
-                self._confirm(track)
+                track.confirmed = True
 
-    def _confirm(self, track: Track) -> None:
-        """Sure enough to look for it in the frames before."""
-        track.confirmed = True
-        track.nodes = [*self._back(track, self._settings.backfill), *track.nodes]
+    def _carry_back(self) -> None:
+        """New tracks that are sure: one look after the first hit, for then the speed is known."""
+        for track in self._tracks:
+            if track.confirmed and not track.carried and track.first.frame < self._now:
+                self._back(track)
 
-    def _back(self, track: Track, longest: int) -> list[Node]:
+    def _back(self, track: Track) -> None:
+        """Put the frames before the first hit in front: all that is allowed, or, for an unsure track, the next few."""
+        longest = self._settings.backfill if track.confirmed else self._span
+        track.nodes = [*self._before(track, longest), *track.nodes]
+        track.carried = True
+
+    def _before(self, track: Track, longest: int) -> list[Node]:
         first = track.first
-        blind = min(self._span + 2, longest)
+        blind = min(self._coast(), longest)
         looks = [frame for frame, _ in reversed(self._looks) if frame < first.frame] if longest > self._span else []
         known = [n for n in track.nodes if n.frame - first.frame <= 2 * self._span]
         velocity = np.zeros(2)
@@ -377,8 +388,8 @@ class Tracker:
     def _end(self, track: Track, stop: int) -> None:
         """Carry it on after its last hit, to ``stop`` at most, and hand out all of it."""
         s = self._settings
-        if not track.confirmed:
-            track.nodes = [*self._back(track, self._span), *track.nodes]
+        if not track.carried:
+            self._back(track)
         coast = self._coast() if track.confirmed else self._span
         longest = max(s.backfill, coast) if track.confirmed else coast
         track.nodes += beyond(
@@ -415,6 +426,11 @@ class Tracker:
     def _taken(self) -> list[PlanRow]:
         out, self._out = self._out, []
         return out
+
+
+def _hit_of(frame: int, d: Detection, state: RowState = RowState.DETECTED) -> Hit:
+    box = np.asarray(d.box, np.float64)
+    return Hit(frame, grown(box, tilt_margin(d.landmarks)), float(d.score), d.landmarks, state)
 
 
 def _stack(boxes: Sequence[Box]) -> Boxes:
