@@ -223,11 +223,13 @@ def main() -> None:
         f"{100 * excluded:.1f} % of face-frames not counted (too little to be seen, or too dark)"
     )
     (args.out / "leak.md").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
+    sizes = next(iter(results.values()))["by_size"]
+    ticks = [f"{name}\n{sizes[name]['face_frames']} face-frames" for name in sizes]
     rates = {
         labels[name]: [float(result["by_size"][f"{low}-{high}"]["leakage"]) for low, high in BUCKETS]
         for name, result in results.items()
     }
-    plots.plot_leaks(args.out / "leak.png", [f"{low}-{high}" for low, high in BUCKETS], rates, note)
+    plots.plot_leaks(args.out / "leak.png", ticks, rates, note)
     print(f"{text}\n\n{note}\nwritten to {args.out}")
 
 

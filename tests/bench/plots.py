@@ -20,7 +20,7 @@ TILE = 150  #: px, one crop on the sheet
 
 
 def plot_leaks(path: Path, sizes: Sequence[str], rates: dict[str, list[float]], title: str) -> None:
-    """Bars of leakage (%) by face size, one colour per tool."""
+    """Bars of leakage (%) by face size, one colour per tool; NaN where there was no face of that size."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -30,9 +30,15 @@ def plot_leaks(path: Path, sizes: Sequence[str], rates: dict[str, list[float]], 
     at = np.arange(len(sizes))
     width = 0.8 / max(1, len(rates))
     for k, (label, values) in enumerate(rates.items()):
+        known = ~np.isnan(np.array(values, np.float64))
         percent = 100 * np.nan_to_num(np.array(values, np.float64))
         bars = axes.bar(at + (k - (len(rates) - 1) / 2) * width, percent, width, label=label)
-        axes.bar_label(bars, labels=[f"{v:.1f}" for v in percent], fontsize=6, padding=1)
+        axes.bar_label(
+            bars,
+            labels=[f"{v:.1f}" if there else "" for v, there in zip(percent, known, strict=True)],
+            fontsize=6,
+            padding=1,
+        )
     axes.set_xticks(at, sizes)
     axes.set_xlabel("longer side of the inner face, px")
     axes.set_ylabel("face-frames that leak, %")
