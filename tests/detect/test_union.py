@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidanon.detect.base import Detector
-from vidanon.detect.union import UnionDetector, UnionRefiner, fuse, merge, same_face
+from vidanon.detect.union import UNSEEN_SCORE, UnionDetector, UnionRefiner, fuse, merge, same_face
 from vidanon.types import Detection
 
 
@@ -136,3 +136,12 @@ def test_refining_nothing():
     assert again.refine([np.zeros((9, 9, 3), np.uint8)], [np.zeros((0, 4), np.float32)]) == [[]]
     with pytest.raises(ValueError, match="at least one"):
         UnionRefiner([])
+
+
+def test_a_large_face_the_witness_does_not_see_is_doubted():
+    large, small, shared = face(0, 0, 100, 0.95, "a"), face(300, 0, 20, 0.95, "a"), face(500, 0, 100, 0.95, "a")
+    seen = face(502, 2, 98, 0.4, "b")
+    union = UnionDetector([Fixed("a", [large, small, shared]), Fixed("b", [seen])], witness="b")
+    (found,) = union.detect([np.zeros((300, 700, 3), np.uint8)])
+    scores = {round(float(d.box[0]) / 100): d.score for d in found}
+    assert scores == {0: UNSEEN_SCORE, 3: pytest.approx(0.95), 5: pytest.approx(0.95)}

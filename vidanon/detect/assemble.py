@@ -74,7 +74,7 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     gate: Detector = (
         _mtcnn(GATE_MIN_FACE, None, runtime) if yunet is None else YuNet(yunet_file, runtime, GATE_MIN_FACE)
     )
-    union = UnionDetector(found, settings.thresh or 0.0)
+    union = UnionDetector(found, settings.thresh or 0.0, "yunet" if mtcnn is not None and yunet is not None else None)
     return Detectors(
         finder=TiledDetector(union, max(settings.max_side, TILE_FACES * settings.min_face), settings.min_face),
         refiner=UnionRefiner([d for d in (yunet, mtcnn) if d is not None]),  # the surer one places the crop

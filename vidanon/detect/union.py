@@ -17,6 +17,9 @@ from vidanon.detect.base import Detector
 from vidanon.detect.nms import overlaps
 from vidanon.types import ByteArray, Detection, FloatArray
 
+UNSEEN_SIDE = 48  #: px: a face with a longer longer side the witness sees, turned and half hidden ones too
+UNSEEN_SCORE = 0.55  #: most that is believed of one it does not see: enough to keep a track alive, not to start one
+
 _SAME_IOU = 0.4  #: two boxes of one face at least overlap so much,
 _SAME_CENTRE = 0.3  #: or their centres are as near (share of the smaller one's longer side) ...
 _SAME_SIZE = 1.6  #: ... and their longer sides differ at most by this factor
@@ -25,20 +28,28 @@ _SAME_SIZE = 1.6  #: ... and their longer sides differ at most by this factor
 class UnionDetector(Detector):
     """All faces that any of ``detectors`` finds. Thread-safe as they are.
 
-    threshold: least score of a merged detection.
+    threshold: least score of a merged detection. witness: name of the one of ``detectors`` that misses no large face;
+    what only others take for one (a print on a shirt, folded hands, a door) is doubted: see UNSEEN_SCORE.
     """
 
-    def __init__(self, detectors: Sequence[Detector], threshold: float = 0.0) -> None:
+    def __init__(self, detectors: Sequence[Detector], threshold: float = 0.0, witness: str | None = None) -> None:
         if not detectors:
             raise ValueError("a union needs at least one detector")
         self.detectors = tuple(detectors)
         self.threshold = threshold
+        self.witness = witness
         self.name = "+".join(d.name for d in self.detectors)
 
     def detect(self, images: Sequence[ByteArray]) -> list[list[Detection]]:
         answers = [detector.detect(images) for detector in self.detectors]
-        merged = (merge(per_image) for per_image in zip(*answers, strict=True))
+        merged = ([self._doubted(d) for d in merge(per_image)] for per_image in zip(*answers, strict=True))
         return [[d for d in faces if d.score >= self.threshold] for faces in merged]
+
+    def _doubted(self, d: Detection) -> Detection:
+        if self.witness is None or self.witness in d.detector.split("+"):
+            return d
+        large = float((d.box[2:] - d.box[:2]).max()) >= UNSEEN_SIDE
+        return replace(d, score=min(d.score, UNSEEN_SCORE)) if large else d
 
 
 class UnionRefiner:
