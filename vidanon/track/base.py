@@ -46,6 +46,11 @@ def to_boxes(state: npt.NDArray[np.float64], log_aspect: npt.NDArray[np.float64]
     return np.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], -1)
 
 
+def stack(boxes: Sequence[Box]) -> Boxes:
+    """(N, 4), also of none."""
+    return np.stack(boxes) if len(boxes) else np.zeros((0, 4))
+
+
 def iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float64]:
     """(N, 4), (M, 4) -> (N, M) intersection over union."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])

@@ -233,6 +233,8 @@ def carried_back(
     candidate too weak to start a track, but where it is expected (``seen``), takes the place of the flow's box.
     ``oldest``: the first frame that may be covered (the scene starts there, or the allowance ends).
     """
+    if oldest >= first.frame:
+        return []
     out: list[Node] = []
     here, steps = first, list[Step]()
     for look in [*(x for x in looks if x > oldest), oldest]:

@@ -10,54 +10,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from vidanon.config import TrackSettings
-from vidanon.track import kalman
 from vidanon.track.assign import Match, assign, two_stage
-from vidanon.track.base import Again, Box, Boxes, grown, iou, tilt_margin, to_boxes, to_state, union
-from vidanon.track.flow import Luma, Step, carry, follow
-from vidanon.track.path import Hit, Node, between, beyond, carried_back
-from vidanon.track.smooth import smoothed
+from vidanon.track.base import Again, Box, Boxes, iou, stack, union
+from vidanon.track.flow import Luma, carry
+from vidanon.track.live import BESIDE, Track, hit_of, predict
+from vidanon.track.path import Hit, Node, between, beyond, carried_back, centre
 from vidanon.types import Detection, PlanRow, RowState
 
-_NOISE = kalman.Noise()
-_CHUNK, _OVERLAP = 1200, 200  #: nodes smoothed at once, and kept beside them, so that a long track costs no more
-_FLOW_TRUST = 4.0  #: a step of the flow against a detector's box, in variance
-_MIN_ANCHOR = 0.25  #: least likeness to the last hit's patch, for the flow to go on
 _SAME = 0.6  #: overlap of two tracks on one face
-_BESIDE = 0.3  #: overlap below which two boxes show two faces
 _WEAK_IOU = 0.3
 _SURELY = 0.8  #: likeness of the patches on both sides of a cut, for a track to be followed over it
-
-
-@dataclass
-class Track:
-    """A live track. ``ahead`` is the flow since the last hit; it stops for good where it failed."""
-
-    id: int
-    last: Hit
-    first: Hit
-    mean: kalman.Array
-    cov: kalman.Array
-    nodes: list[Node]
-    done: int = 0  #: nodes at the front that were handed out already
-    hits: int = 1
-    confirmed: bool = False
-    carried: bool = False  #: back to the frames before the first hit
-    flowing: bool = True
-    ahead: list[Step] = field(default_factory=list)
-    shadowed: int = 0  #: looks in a row in which another track had the face
-    apart: set[int] = field(default_factory=set)  #: live tracks seen beside this one: they are other people
-
-    def box_at(self, frame: int) -> Box:
-        """Where it is expected in the frame reached."""
-        if self.flowing and len(self.ahead) == frame - self.last.frame:
-            return self.ahead[-1].box if self.ahead else self.last.box
-        _, aspect = to_state(self.last.box)
-        return to_boxes(self.mean[:, 0], aspect)
 
 
 class Tracker:
@@ -71,9 +37,9 @@ class Tracker:
         self._looks: deque[tuple[int, list[Hit]]] = deque()  #: hits that went to no track, for carrying back
         self._scene = 0  #: first frame of the scene
         self._now = -1  #: frame of the last look
-        self._span = 1  #: frames between the last two looks
+        self._span = 1  #: most frames between two looks so far
         self._out: list[PlanRow] = []
-        self.count = 0  #: tracks that were handed out
+        self.count = 0  #: tracks that have ended
 
     # -- the three calls -------------------------------------------------------------------------------------------
 
@@ -87,10 +53,11 @@ class Tracker:
         if self._now < 0:
             self._scene = lumas[0].index
         self._remember(lumas)
+        longest = max(self._settings.backfill, self._coast())
         for track in self._tracks:
-            self._flow(track, lumas[-1].index)
-        self._predict(lumas)
-        self._span = max(len(lumas), 1)
+            track.follow(self._lumas.get, lumas[-1].index, longest)
+        predict(self._tracks, lumas)
+        self._span = max(len(lumas), self._span)
         self._now = lumas[-1].index
         if detections is not None:
             self._match(lumas[-1], detections, again)
@@ -150,43 +117,10 @@ class Tracker:
     def _coast(self) -> int:
         return max(self._settings.coast, 2 * self._span)
 
-    def _flow(self, track: Track, stop: int) -> None:
-        reached = track.last.frame + len(track.ahead)
-        longest = max(self._settings.backfill, self._coast())
-        if not track.flowing or reached >= stop:
-            return
-        if stop - track.last.frame > longest:
-            track.flowing = False
-            return
-        box = track.ahead[-1].box if track.ahead else track.last.box
-        steps = follow(self._lumas.get, reached, stop, box, track.mean[:2, 1], min_anchor=_MIN_ANCHOR)
-        track.ahead += steps
-        track.flowing = len(steps) == stop - reached
-
-    def _predict(self, lumas: Sequence[Luma]) -> None:
-        """Every track's filter through the frames since the last look; the flow's boxes are its measurements."""
-        if not self._tracks:
-            return
-        mean = np.stack([t.mean for t in self._tracks])
-        cov = np.stack([t.cov for t in self._tracks])
-        for luma in lumas:
-            size = np.exp(np.clip(mean[:, 2, 0], 0.0, 12.0))
-            mean, cov = kalman.predict(mean, cov, _NOISE.process(size))
-            z = np.zeros((len(self._tracks), 3))
-            r = np.full_like(z, np.inf)
-            for i, track in enumerate(self._tracks):
-                n = luma.index - track.last.frame
-                if 0 < n <= len(track.ahead):
-                    z[i] = to_state(track.ahead[n - 1].box)[0]
-                    r[i] = _NOISE.measured(np.exp(z[i, 2])) / _FLOW_TRUST
-            mean, cov = kalman.update(mean, cov, z, r)
-        for track, m, p in zip(self._tracks, mean, cov, strict=True):
-            track.mean, track.cov = m, p
-
     def _match(self, luma: Luma, detections: Sequence[Detection], again: Again | None) -> None:
         s = self._settings
         sane = (d for d in detections if np.isfinite(d.box).all() and (d.box[2:] > d.box[:2]).all())
-        hits = [_hit_of(luma.index, d) for d in sane if d.score >= s.low]
+        hits = [hit_of(luma.index, d) for d in sane if d.score >= s.low]
         match = self._assigned(luma.index, hits)
         taken = {j for _, j in match.pairs}
         # A second box on a face that has its track is no second face, but what it adds is covered too.
@@ -194,7 +128,7 @@ class Tracker:
         for j, hit in enumerate(hits):
             if j in taken or not owners:
                 continue
-            overlap = iou(hit.box[None], _stack([hits[o].box for _, o in owners]))[0]
+            overlap = iou(hit.box[None], stack([hits[o].box for _, o in owners]))[0]
             best = int(overlap.argmax())
             if overlap[best] >= _SAME:
                 owner = owners[best][1]
@@ -205,7 +139,7 @@ class Tracker:
                 taken.add(j)
         for i, j in match.pairs:
             self._hit(self._tracks[i], hits[j])
-        found = _stack([hits[j].box for _, j in match.pairs])
+        found = stack([hits[j].box for _, j in match.pairs])
         missing = [self._tracks[i] for i in match.tracks]
         self._shadow(missing, [self._tracks[i] for i, _ in match.pairs], found)
         if again is not None:
@@ -218,16 +152,16 @@ class Tracker:
 
     def _assigned(self, now: int, hits: Sequence[Hit]) -> Match:
         s = self._settings
-        boxes = _stack([h.box for h in hits])
+        boxes = stack([h.box for h in hits])
         missed = np.array([0 if t.flowing else now - t.last.frame for t in self._tracks], np.float64)
         slack = np.minimum(0.06 * missed, 2.0)
         live = np.array([now - t.last.frame <= self._coast() for t in self._tracks], bool)
-        expected = _stack([t.box_at(now) for t in self._tracks])
+        expected = stack([t.box_at(now) for t in self._tracks])
         scores = np.array([h.score for h in hits])
         match = two_stage(expected, slack, boxes, scores, high=s.high, low=s.low, live=live)
         # Who was lost from sight may also have stopped or turned back there.
         lost = [i for i in match.tracks if not self._tracks[i].flowing]
-        there = _stack([self._tracks[i].last.box for i in lost])
+        there = stack([self._tracks[i].last.box for i in lost])
         more = assign(there, boxes[match.detections], slack[lost])
         pairs = match.pairs + [(lost[i], match.detections[j]) for i, j in more.pairs]
         found = {i for i, _ in pairs}
@@ -242,11 +176,11 @@ class Tracker:
         live = [t for t in tracks if self._now - t.last.frame <= self._coast() and t.flowing]
         if not live:
             return
-        expected = _stack([t.box_at(self._now) for t in live])
+        expected = stack([t.box_at(self._now) for t in live])
         for track, place, d in zip(live, expected, again(expected), strict=True):
             if d is None or d.score < self._settings.low:
                 continue
-            hit = _hit_of(self._now, d, RowState.REFINED)
+            hit = hit_of(self._now, d, RowState.REFINED)
             here = float(iou(place[None], hit.box[None])[0, 0]) >= _WEAK_IOU
             if here and not (len(found) and iou(hit.box[None], found).max() >= _WEAK_IOU):
                 self._hit(track, hit)
@@ -255,22 +189,12 @@ class Tracker:
         weak = hit.score < self._settings.high or hit.state != RowState.DETECTED
         if weak and track.flowing and track.ahead:
             hit = hit.doubted(track.ahead[-1].box)
-        speed = self._velocity(track) if track.hits > 1 else None
+        speed = track.velocity(self._span) if track.hits > 1 else None
         track.nodes += between(track.last, hit, track.ahead, self._lumas.get, self._settings.coast_growth, speed)
-        track.nodes.append(hit.node())
-        z = to_state(hit.box)[0]
-        r = _NOISE.measured(np.exp(z[2]))
-        if track.hits == 1:
-            # The second hit is the first that says anything of the velocity.
-            gap = hit.frame - track.last.frame
-            track.mean[:, 1] = (z - to_state(track.last.box)[0]) / gap
-        track.mean, track.cov = kalman.update(track.mean, track.cov, z, r)
-        track.last, track.ahead, track.flowing, track.shadowed = hit, [], True, 0
-        track.hits += 1
+        track.take(hit)
         if not track.confirmed and (hit.score >= self._settings.birth_pair or track.hits >= 3):
             track.confirmed = True
-        if len(track.nodes) > _CHUNK + 2 * _OVERLAP:
-            self._hand_out(track, len(track.nodes) - _OVERLAP)
+        self._out += track.early_rows(self._span)
 
     def _born(self, hits: Sequence[Hit]) -> None:
         kept: list[Hit] = []
@@ -282,9 +206,7 @@ class Tracker:
             else:
                 kept.append(hit)
         for hit in kept:
-            z = to_state(hit.box)[0]
-            mean, cov = kalman.start(z, _NOISE.measured(np.exp(z[2])))
-            track = Track(self._next_id, hit, hit, mean, cov, [hit.node()])
+            track = Track.born(self._next_id, hit)
             self._next_id += 1
             self._tracks.append(track)
             if hit.score >= self._settings.birth:
@@ -310,7 +232,7 @@ class Tracker:
         velocity = np.zeros(2)
         if len(known) > 1:
             a, b = known[0], known[-1]
-            velocity = ((b.box[:2] + b.box[2:]) - (a.box[:2] + a.box[2:])) / 2 / (b.frame - a.frame)
+            velocity = (centre(b.box) - centre(a.box)) / (b.frame - a.frame)
         return carried_back(
             first, looks, self._seen, self._lumas.get,
             oldest=max(self._scene, first.frame - longest), blind=blind, growth=self._settings.coast_growth,
@@ -321,7 +243,7 @@ class Tracker:
         """The candidate at an earlier look that lies where it is expected, taken out of the list."""
         for frame, hits in self._looks:
             if frame == look and hits:
-                overlap = iou(expected[None], _stack([h.box for h in hits]))[0]
+                overlap = iou(expected[None], stack([h.box for h in hits]))[0]
                 best = int(overlap.argmax())
                 return hits.pop(best) if overlap[best] >= _WEAK_IOU else None
         return None
@@ -336,32 +258,15 @@ class Tracker:
         """Tracks without a hit that lie on one with a hit: twice the same face, or a face behind another one."""
         overlap = iou(boxes, boxes)
         for i, track in enumerate(matched):
-            track.apart.update(t.id for t, o in zip(matched, overlap[i], strict=True) if o < _BESIDE)
+            track.apart.update(t.id for t, o in zip(matched, overlap[i], strict=True) if o < BESIDE)
         for track in unmatched:
             over = iou(track.box_at(self._now)[None], boxes)[0] if len(boxes) else np.zeros(1)
             if over.max() < _SAME:
                 track.shadowed = 0
             elif (front := matched[int(over.argmax())]).id in track.apart:
-                self._hide(track, front)
+                track.hide(front, self._now, self._span)
             else:
                 track.shadowed += 1
-
-    def _hide(self, track: Track, front: Track) -> None:
-        """Its flow has slipped onto the face in front of it: take back those steps, and let it coast."""
-        ahead = {n.frame: n.box for n in front.nodes[-2 * len(track.ahead) - 1 :]}
-        kept: list[Step] = []
-        for frame, step in enumerate(track.ahead, start=track.last.frame + 1):
-            if frame in ahead and iou(step.box[None], ahead[frame][None])[0, 0] >= _BESIDE:
-                break
-            kept.append(step)
-        track.ahead, track.flowing = kept, False
-        z = to_state(kept[-1].box if kept else track.last.box)[0]
-        mean, cov = kalman.start(z, _NOISE.measured(np.exp(z[2])))
-        mean[:2, 1] = self._velocity(track)
-        q = _NOISE.process(np.exp(z[2]))
-        for _ in range(self._now - track.last.frame - len(kept)):
-            mean, cov = kalman.predict(mean, cov, q)
-        track.mean, track.cov = mean, cov
 
     def _merge(self) -> None:
         """Two tracks that both follow one face: after three looks the younger ends, the older covers the face."""
@@ -393,45 +298,13 @@ class Tracker:
         coast = self._coast() if track.confirmed else self._span
         longest = max(s.backfill, coast) if track.confirmed else coast
         track.nodes += beyond(
-            track.last, track.ahead[:longest], self._velocity(track), 1,
+            track.last, track.ahead[:longest], track.velocity(self._span), 1,
             blind=min(coast, stop - track.last.frame), longest=min(longest, stop - track.last.frame),
             growth=s.coast_growth, picture=self._picture(),
         )  # fmt: skip
-        self._hand_out(track, len(track.nodes))
-
-    def _velocity(self, track: Track) -> kalman.Array:
-        """Of the last frames before the last hit, px per frame."""
-        recent = [n for n in track.nodes[-2 * self._span - 2 :] if n.trust > 0]
-        if len(recent) < 2:
-            return np.zeros(2)
-        a, b = recent[0], recent[-1]
-        return np.asarray(((b.box[:2] + b.box[2:]) - (a.box[:2] + a.box[2:])) / 2 / (b.frame - a.frame))
-
-    # -- rows ------------------------------------------------------------------------------------------------------
-
-    def _hand_out(self, track: Track, stop: int) -> None:
-        """Smooth the track and hand out its nodes up to ``stop``; the last ones stay, for the next piece's sake."""
-        nodes = track.nodes
-        if track.done == 0:
-            self.count += 1
-        boxes = smoothed(_stack([n.box for n in nodes]), np.array([n.trust for n in nodes]), self._span)
-        for node, box in list(zip(nodes, boxes, strict=True))[track.done : stop]:
-            marks = None if node.landmarks is None else np.asarray(node.landmarks, np.float32)
-            self._out.append(
-                PlanRow(node.frame, track.id, box.astype(np.float32), marks, node.state, float(node.confidence))
-            )
-        kept = max(0, stop - _OVERLAP)
-        track.nodes, track.done = nodes[kept:], stop - kept
+        self._out += track.rows(len(track.nodes), self._span)
+        self.count += 1
 
     def _taken(self) -> list[PlanRow]:
         out, self._out = self._out, []
         return out
-
-
-def _hit_of(frame: int, d: Detection, state: RowState = RowState.DETECTED) -> Hit:
-    box = np.asarray(d.box, np.float64)
-    return Hit(frame, grown(box, tilt_margin(d.landmarks)), float(d.score), d.landmarks, state)
-
-
-def _stack(boxes: Sequence[Box]) -> Boxes:
-    return np.stack(boxes) if len(boxes) else np.zeros((0, 4))
