@@ -7,11 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from writekit import cut, frames, make_source, sounds, times, write
 
 from vidanon.config import EncodeSettings, Limits
-from vidanon.media.audio import AudioTracks, CopiedTrack
+from vidanon.media.audio import AudioTracks
+from vidanon.media.audio_track import CopiedTrack
+from vidanon.media.audio_transcode import TranscodedTrack
 from vidanon.media.containers import container_for
 
 
@@ -133,6 +136,42 @@ def test_transcoded_where_the_container_cannot_hold_it(
     assert abs(first) < Fraction(1, 40)
     assert abs(last - Fraction(16, 10)) < Fraction(1, 20)
     assert max(float(abs(frame.to_ndarray()).max()) for frame in heard) > 0.1  # the tone is there
+
+
+def test_a_hole_in_transcoded_sound_is_filled_with_silence(tmp_path: Path) -> None:
+    """Packets missing from the source must not pull the rest of the track forward."""
+    whole = make_source(tmp_path / "whole.mkv", ("flac",), 4.0)
+    source = tmp_path / "source.mkv"
+    with av.open(str(whole)) as before, av.open(str(source), "w") as after:
+        video = after.add_stream_from_template(before.streams.video[0], opaque=True)
+        sound = after.add_stream_from_template(before.streams.audio[0])
+        for packet in before.demux():
+            if packet.size and not (packet.stream.type == "audio" and 1 <= packet.pts * packet.time_base < 2):
+                packet.stream = sound if packet.stream.type == "audio" else video
+                after.mux(packet)
+    final = tmp_path / "out.webm"
+    write(final, [frames(100)], source)
+    with av.open(str(final)) as file:
+        heard = list(file.decode(audio=0))
+    last = heard[-1].pts * heard[-1].time_base + Fraction(heard[-1].samples, heard[-1].sample_rate)
+    assert abs(last - 4) < Fraction(1, 10)
+    loud = [float(abs(f.to_ndarray()).max()) > 0.05 for f in heard if 1.2 < f.pts * f.time_base < 1.8]
+    assert len(loud) > 10
+    assert not any(loud)
+
+
+def test_sound_that_changes_its_layout_is_transcoded_to_the_end(tmp_path: Path) -> None:
+    stream = av.open(str(make_source(tmp_path / "source.mkv", ("mp2",)))).streams.audio[0]
+    track = TranscodedTrack(1, stream, container_for(Path("out.mp4"), False))
+    with av.open(str(tmp_path / "out.mp4"), "w") as output:
+        track.add_to(output)
+        packets = []
+        for n, (rate, layout, channels) in enumerate([(48000, "stereo", 2)] * 20 + [(44100, "5.1", 6)] * 20):
+            quiet = av.AudioFrame.from_ndarray(np.zeros((channels, 1024), np.float32), "fltp", layout)
+            quiet.sample_rate, quiet.time_base, quiet.pts = rate, Fraction(1, 1000), round(n * 1024 / 46)
+            packets += track._encode(quiet)
+        packets += track._drain() + track._stream.encode(None)
+    assert sum(packet.duration or 0 for packet in packets) > 38 * 1024
 
 
 def test_pcm_stays_pcm_where_it_can(tmp_path: Path) -> None:

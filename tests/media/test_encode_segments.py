@@ -14,7 +14,7 @@ from vidanon.config import EncodeSettings
 from vidanon.errors import OutputError, UsageError
 from vidanon.media.base import HdrInfo, Mastering
 from vidanon.media.encode import SegmentEncoder
-from vidanon.media.encoders import ENCODERS
+from vidanon.media.encoder_table import ENCODERS
 from vidanon.media.planes import luma
 from vidanon.media.segment_decode import decode_segment
 from vidanon.types import Colour, Orientation

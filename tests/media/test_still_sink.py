@@ -99,10 +99,10 @@ def test_quality(tmp_path: Path, extension: str) -> None:
     assert sizes[0] > sizes[1]
 
 
-def test_quality_off_the_scale(tmp_path: Path) -> None:
-    (frame,) = frames(1)
-    with pytest.raises(UsageError, match="1-31"):
-        SegmentEncoder(tmp_path / "out.jpg", info(frame, is_still=True), EncodeSettings(quality=50))
+def test_a_video_encoder_has_no_say_in_a_folder_of_both(tmp_path: Path) -> None:
+    (frame,) = frames(1, colour=JPEG)
+    save(frame, tmp_path / "out.jpg", EncodeSettings(encoder="libx265"))
+    assert cv2.imread(str(tmp_path / "out.jpg")).shape == (48, 64, 3)
 
 
 def test_a_video_is_no_still_picture(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class SegmentEncoder:
     def name(self) -> str:
         if self._choice is not None:
             return self._choice.spec.name
-        return "" if is_automatic(self._settings) else self._settings.encoder
+        return "" if is_automatic(self._settings, self._container.name) else self._settings.encoder
 
     def encode(self, frames: Iterable[ProtectedFrame]) -> EncodedSegment:
         """Encode the frames of one segment, which have one layout and pts in order of showing.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from vidanon.media.base import HdrInfo, Mastering, SourceInfo
-from vidanon.media.encoders import Choice, rate_options
+from vidanon.media.encoder_table import EncoderSpec
 
 GOP_SECONDS = 10  #: a key picture at least this often, for seeking
 _FALLBACK_RATE = Fraction(25)
@@ -21,10 +21,39 @@ def frame_rate(info: SourceInfo) -> Fraction:
     return rate.limit_denominator(1001)
 
 
-def encoder_options(choice: Choice, info: SourceInfo, field_order: str, threads: int) -> dict[str, str]:
+def rate_options(spec: EncoderSpec, quality: float, preset: str | None) -> dict[str, str]:
+    """Constant quality on the encoder's own scale."""
+    text = f"{quality:g}"
+    if spec.name.endswith("_nvenc"):
+        options = {"rc": "vbr", "cq": text, "b": "0", "preset": preset}
+    elif spec.name.endswith("_qsv"):
+        options = {"global_quality": f"{round(quality)}", "preset": preset}
+    elif spec.name.endswith("_amf"):
+        step = f"{round(quality)}"
+        options = {"rc": "cqp", "qp_i": step, "qp_p": step, "quality": preset}
+    elif spec.name == "mjpeg":
+        step = f"{1 + round(0.22 * quality)}"  # 1 to 15 on libav's scale of 1 to 31
+        options = {"qmin": step, "qmax": step, "b": "2000000000"}
+    elif spec.name == "png":
+        options = {"pred": "mixed"}
+    elif spec.name == "libwebp":
+        options = {"quality": f"{100 - quality:g}"}
+    elif spec.name == "libvpx-vp9":
+        realtime = preset is not None and preset.isdigit() and int(preset) > 5
+        speed = ("realtime", "0") if realtime else ("good", "25")
+        options = {"crf": f"{round(quality)}", "b": "0", "cpu-used": preset, "row-mt": "1"}
+        options |= dict(zip(("deadline", "lag-in-frames"), speed, strict=True))
+    else:
+        options = {"crf": f"{round(quality)}" if spec.name == "libsvtav1" else text, "preset": preset}
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def encoder_options(
+    spec: EncoderSpec, quality: float, preset: str | None, info: SourceInfo, field_order: str, threads: int
+) -> dict[str, str]:
     """libav options for one segment's encoder. ``field_order``: "", "tff" or "bff"."""
-    options = rate_options(choice.spec, choice.quality, choice.preset)
-    name = choice.spec.name
+    options = rate_options(spec, quality, preset)
+    name = spec.name
     options["g"] = str(max(1, round(GOP_SECONDS * frame_rate(info))))
     if name == "libx264":
         # Not "stitchable": it draws a random number per encoder, and with constant quality the parameter sets depend

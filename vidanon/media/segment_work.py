@@ -16,7 +16,9 @@ from vidanon.errors import OutputError
 from vidanon.media.base import SourceInfo
 from vidanon.media.encoded import EncodedPacket, EncodedSegment, StreamFormat
 from vidanon.media.encoder_options import encoder_options, frame_rate
-from vidanon.media.encoders import Choice, libav_format, quiet_libraries
+from vidanon.media.encoder_probe import quiet_libraries
+from vidanon.media.encoder_table import libav_format
+from vidanon.media.encoders import Choice
 from vidanon.media.fit import Fit, Layout
 from vidanon.media.formats import to_av
 from vidanon.media.metadata import strip_user_data
@@ -51,7 +53,7 @@ class SegmentWork:
         self._file = io.BytesIO()
         self._muxer: OutputContainer | None = None
         layout = fit.target
-        private = encoder_options(choice, info, field_order, threads)
+        private = encoder_options(choice.spec, choice.quality, choice.preset, info, field_order, threads)
         if still:
             context = av.CodecContext.create(choice.spec.name, "w")
             context.options = private
