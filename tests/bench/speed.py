@@ -34,6 +34,7 @@ from tests.bench.portraits import load_portraits
 
 FEW = 10  #: frames of the clip that measures start-up
 SAMPLE_SECONDS = 0.2
+REFERENCE = 1000  #: frames of the run that a long run's memory is held against: several segments
 Command = Callable[[Path, Path], list[str]]
 
 
@@ -169,28 +170,41 @@ def ratios(result: dict[str, Any], ours: str) -> dict[str, dict[str, float]]:
     }
 
 
-def memory(command: Command, clip: Clip, work: Path, frames: int) -> dict[str, Any]:
-    """Resident memory over a long clip. Growth: median of the last tenth minus median of the second tenth."""
-    long = work / f"{clip.video.stem}-long{frames}.mp4"
-    count = lengthen(clip.video, long, frames)
-    output = work / "speed-long.mp4"
-    output.unlink(missing_ok=True)
-    timing = timed(command(long, output))
-    output.unlink(missing_ok=True)
-    long.unlink()
-    return {"frames": count, "fps": count / timing.seconds, **growth(timing.samples), "peak_mb": timing.peak / 2**20}
+def memory(command: Command, clip: Clip, work: Path, frames: int, reference: int = REFERENCE) -> dict[str, Any]:
+    """Resident memory over a long clip: how far its peak lies above that of a clip of ``reference`` frames.
+
+    Peaks are compared, not the start and the end of one run: the passes of one run need different amounts.
+    """
+    if frames < 2 * reference:
+        raise ToolError(f"--frames {frames}: give at least {2 * reference}, memory is compared with {reference} frames")
+    runs: dict[int, Timing] = {}
+    for wanted in (reference, frames):
+        long = work / f"{clip.video.stem}-long.mp4"
+        count = lengthen(clip.video, long, wanted)
+        output = work / "speed-long.mp4"
+        output.unlink(missing_ok=True)
+        runs[count] = timed(command(long, output))
+        output.unlink(missing_ok=True)
+        long.unlink()
+    return compare_memory(runs)
 
 
-def growth(samples: list[tuple[float, int]]) -> dict[str, Any]:
-    """Growth in MiB, and the curve thinned to at most 400 points of (seconds, MiB)."""
-    sizes = [size for _, size in samples if size > 0]
-    if len(sizes) < 20:
-        raise ToolError("the run was too short to say anything about memory growth: give more --frames")
-    tenth = len(sizes) // 10
-    early, late = statistics.median(sizes[tenth : 2 * tenth]), statistics.median(sizes[-tenth:])
-    step = max(1, len(samples) // 400)
-    curve = [[round(t, 1), round(b / 2**20, 1)] for t, b in samples[::step]]
-    return {"growth_mb": (late - early) / 2**20, "curve": curve}
+def compare_memory(runs: dict[int, Timing]) -> dict[str, Any]:
+    """Figures of a short and a long run, by number of frames; the curves are (seconds, MiB), 400 points at most."""
+    short, long = sorted(runs)
+    curves = {}
+    for count, timing in runs.items():
+        step = max(1, len(timing.samples) // 400)
+        curves[str(count)] = [[round(t, 1), round(b / 2**20, 1)] for t, b in timing.samples[::step]]
+    return {
+        "frames": long,
+        "fps": long / runs[long].seconds,
+        "peak_mb": runs[long].peak / 2**20,
+        "reference_frames": short,
+        "reference_peak_mb": runs[short].peak / 2**20,
+        "growth_mb": (runs[long].peak - runs[short].peak) / 2**20,
+        "curves": curves,
+    }
 
 
 def arguments() -> argparse.Namespace:
@@ -241,7 +255,7 @@ def main() -> None:
             sys.executable, "-m", "tests.bench.speed", "--cores", str(args.cores), "--recode", str(source), str(output),
         ],
     }  # fmt: skip
-    names = [name.strip() for name in args.tools.split(",")]
+    names = ["vidanon"] if args.frames else [name.strip() for name in args.tools.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"unknown tool '{unknown[0]}': choose from {', '.join(known)}")
@@ -255,7 +269,7 @@ def main() -> None:
             found = memory(commands["vidanon"], clip, args.work, args.frames)
             (args.out / "memory.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
             print(f"{found['frames']} frames at {found['fps']:.1f} fps: peak {found['peak_mb']:.0f} MiB, "
-                  f"growth {found['growth_mb']:+.1f} MiB")  # fmt: skip
+                  f"{found['growth_mb']:+.1f} MiB over that of {found['reference_frames']} frames")  # fmt: skip
             return
         few = make_clip(portraits, data, args.work, args.seed, 0, frames=FEW, faces=3, audio=True, calm=True)
         result = compare(commands, clip, few, args.work, args.rounds)

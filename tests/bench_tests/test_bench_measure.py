@@ -121,14 +121,15 @@ def test_ratio_never_divides_by_nothing() -> None:
     assert leak.ratio(30, None) == "-"
 
 
-def test_memory_growth_ignores_the_start_and_sees_a_leak() -> None:
+def test_memory_growth_is_the_long_run_over_the_short_one() -> None:
     mib = 2**20
-    steady = [(0.2 * i, (50 if i < 5 else 300) * mib) for i in range(200)]
-    assert speed.growth(steady)["growth_mb"] == 0
-    rising = [(0.2 * i, (300 + i) * mib) for i in range(200)]
-    assert speed.growth(rising)["growth_mb"] > 150
-    with pytest.raises(ToolError, match="too short"):
-        speed.growth(steady[:10])
+    short = speed.Timing(10, 400 * mib, [(0.2 * i, (100 + 6 * i) * mib) for i in range(50)])
+    long = speed.Timing(100, 470 * mib, [(0.2 * i, 470 * mib) for i in range(900)])
+    found = speed.compare_memory({20000: long, 1000: short})
+    assert (found["growth_mb"], found["peak_mb"], found["fps"]) == (70, 470, 200)
+    assert max(len(curve) for curve in found["curves"].values()) <= 450
+    with pytest.raises(ToolError, match="at least"):
+        speed.memory(lambda a, b: [], Clip(Path(), Path(), {}), Path(), 1500)
 
 
 def test_a_longer_clip_has_every_frame_on_the_grid(clip: Clip, tmp_path: Path) -> None:
