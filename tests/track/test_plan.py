@@ -61,6 +61,12 @@ def test_actions_and_seeds(plan: Plan) -> None:
         plan.track(9)
 
 
+def test_seeds_of_any_size() -> None:
+    seeds = {track_seed(seed, track) for seed in (0, 1, 2**64, 10**60) for track in (1, 2, 2**62)}
+    assert len(seeds) == 12
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
 def test_unknown_frames(plan: Plan) -> None:
     plan.add_unknown([3, 4, 4, 90])
     assert plan.unknown(0, 90) == {3, 4}
@@ -144,6 +150,9 @@ ROW = {"frame": 1, "track": 1, "box": [1, 2, 3, 4]}
         ([HEAD, '{"track": 1, "seed": 1e3}'], "line 2", "seed"),
         ([HEAD, '{"track": 1}', '{"track": 1}'], "line 3", "twice"),
         ([HEAD, '{"unknown": [5, 4]}'], "line 2", "unknown"),
+        ([HEAD, json.dumps(ROW | {"track": 1 << 63})], "line 2", "larger"),
+        ([HEAD, '{"track": 9223372036854775808}'], "line 2", "larger"),
+        ([HEAD.replace("50", str(1 << 64))], "line 1", "frames"),
         ([HEAD, "\udcff"], "line 2", "JSON"),
     ],
 )

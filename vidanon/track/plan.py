@@ -29,7 +29,7 @@ _CACHE_KIB = 4096
 
 def track_seed(seed: int, track: int) -> int:
     """63-bit seed of one track of a run: stable for the same run seed and track id, unrelated between tracks."""
-    key = seed.to_bytes(16, "big", signed=True)
+    key = hashlib.blake2b(str(seed).encode(), digest_size=32).digest()
     digest = hashlib.blake2b(track.to_bytes(8, "big"), key=key, digest_size=8, person=b"vidanon track").digest()
     return int.from_bytes(digest, "big") >> 1
 

@@ -28,6 +28,7 @@ VERSION = 1
 _STATES = {state.name.lower(): state for state in RowState}
 _MAX_LINE = 1 << 20
 _MAX_COORDINATE = 1e6
+_MAX_ID = (1 << 63) - 1  #: what the store holds
 _BATCH = 2000
 _SPAN = 100_000  #: frames whose unknown ones are held in memory at once
 
@@ -170,19 +171,21 @@ class _Reader:
             raise self._wrong("'detectors' is not a list of names")
         if not isinstance(mode, str):
             raise self._wrong("'mode' is not a name")
+        if self._whole(value, "first_frame", 0) + self._whole(value, "frames", 0) > _MAX_ID:
+            raise self._wrong("more frames than can be counted")
         return PlanInfo(
             width=self._whole(value, "width", 1),
             height=self._whole(value, "height", 1),
             frames=self._whole(value, "frames", 0),
             first_frame=self._whole(value, "first_frame", 0),
-            seed=self._whole(value, "seed", 0),
+            seed=self._whole(value, "seed", 0),  # of any size, as in the configuration
             detectors=tuple(detectors),
             mode=mode,
             settings=dict(settings),
         )
 
     def _row(self, value: dict[str, Any]) -> PlanRow:
-        frame, track = self._frame(value["frame"]), self._whole(value, "track", 1)
+        frame, track = self._frame(value["frame"]), self._track_id(value)
         box = self._floats(value.get("box"), 4, "box")
         if not (box[2] > box[0] and box[3] > box[1]):
             raise self._wrong("'box' has no area; it is [x0, y0, x1, y1] with x1 > x0 and y1 > y0")
@@ -201,7 +204,7 @@ class _Reader:
         return PlanRow(frame, track, box, landmarks, _STATES[state], float(confidence))
 
     def _track(self, value: dict[str, Any]) -> None:
-        track = self._whole(value, "track", 1)
+        track = self._track_id(value)
         if track in self._tracks:
             raise self._wrong(f"track {track} is there twice, first in line {self._tracks[track][0]}")
         action = value.get("action", "protect")
@@ -225,9 +228,15 @@ class _Reader:
 
     def _whole(self, value: Mapping[str, Any], name: str, least: int) -> int:
         number = value.get(name)
-        if not isinstance(number, int) or isinstance(number, bool) or not least <= number < 1 << 63:
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
             raise self._wrong(f"'{name}' is not a whole number >= {least}")
         return number
+
+    def _track_id(self, value: Mapping[str, Any]) -> int:
+        track = self._whole(value, "track", 1)
+        if track > _MAX_ID:
+            raise self._wrong(f"'track' is larger than {_MAX_ID}")
+        return track
 
     def _frame(self, number: Any) -> int:
         assert self._info is not None
