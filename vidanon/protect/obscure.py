@@ -23,7 +23,7 @@ from vidanon.protect.base import Protector, TrackStates
 from vidanon.types import FaceBatch, FloatArray, Protected
 
 LATTICE = 96  #: side of a track's noise lattice; its middle is the face's centre
-PITCH = 1 / 20  #: blur: distance of lattice points, share of the face's longer side
+PITCH = 1 / 25  #: blur: distance of lattice points, share of the face's longer side
 BUMP = 1.25  #: blur: sigma of the noise each point gives, lattice steps
 
 
