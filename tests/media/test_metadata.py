@@ -112,11 +112,11 @@ def test_what_libx264_says_of_itself_is_what_is_cut() -> None:
 
 def hostile(folder: Path, tools: Path, ffmpeg: Callable[..., None]) -> list[Path]:
     """Small files with the canary in every place that a container has for words and pictures."""
-    base = make_source(folder / "base.mp4", seconds=1.0)
+    base = make_source(folder / "base.mp4", seconds=0.4)
     words = folder / "words.srt"
     words.write_text(f"1\n00:00:00,000 --> 00:00:01,000\n{CANARY} speaks\n", encoding="utf-8")
     chapters = folder / "chapters.txt"
-    chapters.write_text(f";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle={CANARY}\n", "utf-8")
+    chapters.write_text(f";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=300\ntitle={CANARY}\n", "utf-8")
     cover = folder / "cover.jpg"
     ffmpeg("-i", base, "-frames:v", "1", "-q:v", "3", cover)
 
@@ -152,10 +152,7 @@ def hostile(folder: Path, tools: Path, ffmpeg: Callable[..., None]) -> list[Path
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("extension", [".mp4", ".mkv"])
-def test_an_independent_scanner_finds_nothing(
-    test_data: Path, tmp_path: Path, ffmpeg: Callable[..., None], extension: str
-) -> None:
+def test_an_independent_scanner_finds_nothing(test_data: Path, tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
     tools = test_data / "corpus"
     scanner = tools / "leakscan.py"
     assert scanner.is_file(), f"{scanner} is missing from the test data"
@@ -163,7 +160,8 @@ def test_an_independent_scanner_finds_nothing(
     sources.mkdir()
     outputs.mkdir()
     cases = hostile(sources, tools, ffmpeg)
-    for path in cases:
+    for number, path in enumerate(cases):
+        extension = (".mp4", ".mkv", ".webm")[number % 3]
         with open_source(path, Limits()) as source:
             clip = [ProtectedFrame(frame, PROTECTION_KEY) for frame in source.frames()]
             final = outputs / (path.name.replace(".", "_") + (".jpg" if source.info.is_still else extension))

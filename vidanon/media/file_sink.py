@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any
@@ -180,9 +181,6 @@ class FileSink(Sink):
                     self.warnings.append(f"the source's clock starts at {started}: the output starts at 0")
         self._audio.shift = self._shift * self._time_base
         self._step = max(1, round(1 / (segment.stream.rate * self._time_base)))
-        first = segment.first_pts + self._shift
-        self._held.extend(first - self._step * n for n in range(segment.stream.reorder, 0, -1))
-        self._first_pts, self._first_dts = segment.first_pts, first - self._step * segment.stream.reorder
 
     def _movie_timescale(self, time_base: Fraction) -> int:
         """Fine enough that edit lists are exact for pictures and sound; what does not fit is left to the pictures."""
@@ -194,7 +192,10 @@ class FileSink(Sink):
     def _mux_segment(self, segment: EncodedSegment) -> None:
         assert self._output is not None and self._video is not None
         times = self._rising(segment)
-        self._held.extend(sorted(times.values()))
+        in_order = sorted(times.values())
+        if not self._packets:
+            self._start(in_order, segment.stream.reorder)
+        self._held.extend(in_order)
         for number, encoded in enumerate(segment.packets):
             packet = encoded.to_av(self._time_base)
             packet.pts, packet.dts = times[number], self._held.popleft()
@@ -206,6 +207,19 @@ class FileSink(Sink):
             self._mux_pending()
             self._pending = packet
             self._packets += 1
+
+    def _start(self, in_order: list[int], reorder: int) -> None:
+        """Decoding times before the first pts.
+
+        In a file that begins after zero they are no further apart than the closest pictures: MP4's muxer takes the
+        smallest pts - dts at or below zero for the start of the track, and that has to be the first picture's.
+        """
+        first = in_order[0]
+        step = self._step
+        if first > 0:
+            step = max(1, min((b - a for a, b in pairwise(in_order)), default=1) // max(1, reorder - 1))
+        self._held.extend(first - step * n for n in range(reorder, 0, -1))
+        self._first_pts, self._first_dts = first - self._shift, first - step * reorder
 
     def _mux_pending(self) -> None:
         packet, self._pending = self._pending, None
