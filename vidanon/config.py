@@ -55,7 +55,7 @@ class ProtectSettings(Settings):
         0.3, gt=0, le=2.0, description="blur, and pixelate below its cells: Gaussian sigma, share of the longer side"
     )
     texture: float = Field(
-        0.11, ge=0, le=0.5, description="blur and pixelate: deviation of the luma noise tied to each track"
+        0.13, ge=0, le=0.5, description="blur and pixelate: deviation of the luma noise tied to each track"
     )
     feather: float = Field(0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box")
     colour: tuple[int, int, int] = Field((0, 0, 0), description="mask: RGB 0-255")
