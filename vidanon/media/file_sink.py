@@ -63,6 +63,7 @@ class FileSink(Sink):
         self._end = 0  # pts where the last picture ends, before the shift
         self._packets = 0
         self._raised = 0
+        self._rounded = False  # some pts is no whole millisecond
         self.warnings: list[str] = []
         self._hidden = HiddenFile(final)
 
@@ -103,6 +104,8 @@ class FileSink(Sink):
                 self.warnings.append(
                     f"{self._raised} frames had no later time than the one before; they are shown a tick after it"
                 )
+            if self._rounded and not self._container.exact_time:
+                self.warnings.append("this kind of file counts time in milliseconds: pts are rounded to them")
             self._hidden.sync()
             self._check_count()
             self._hidden.publish()
@@ -141,8 +144,6 @@ class FileSink(Sink):
         options = muxer_options(self._container)
         if self._container.exact_time:
             options["movie_timescale"] = str(self._movie_timescale(segment.time_base))
-        elif 1000 % segment.time_base.denominator:
-            self.warnings.append("this kind of file counts time in milliseconds: pts are rounded to them")
         output = av.open(str(self._hidden.path), "w", format=self._container.name, options=options)
         self._output = output
         with av.open(io.BytesIO(stream.header), format="mp4") as header:
@@ -247,6 +248,7 @@ class FileSink(Sink):
                 pts = self._last_pts + 1
                 self._raised += 1
             times[number] = self._last_pts = pts
+            self._rounded |= (pts * self._time_base.numerator * 1000) % self._time_base.denominator != 0
         last = segment.packets[order[-1]]
         self._end = times[order[-1]] - self._shift + (last.duration or self._step)
         return times
