@@ -133,13 +133,6 @@ def test_mastering_display_and_light_levels_are_in_the_stream(name: str, encoder
     assert np.frombuffer(kinds["CONTENT_LIGHT_LEVEL"], np.uint32)[:2].tolist() == [1000, 400]
 
 
-def test_an_encoder_without_mastering_data_says_so() -> None:
-    source = frames(2, colour=PQ)
-    work = SegmentEncoder(Path("out.webm"), info(source[0], hdr=HDR10), EncodeSettings(), 1)
-    work.encode(protected(source))
-    assert any("HDR mastering data" in line for line in work.warnings)
-
-
 @pytest.mark.parametrize("top_first", [True, False])
 def test_interlaced_sources_stay_interlaced(top_first: bool) -> None:
     source = frames(4, interlaced=True, top_field_first=top_first)

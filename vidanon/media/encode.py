@@ -17,7 +17,6 @@ from vidanon.errors import OutputError
 from vidanon.media.base import SourceInfo
 from vidanon.media.containers import Container, container_for
 from vidanon.media.encoded import EncodedSegment
-from vidanon.media.encoder_options import carries_hdr
 from vidanon.media.encoders import Choice, check_settings, choose, is_automatic
 from vidanon.media.fit import Fit, Layout, first_fit, later_fit
 from vidanon.media.segment_work import SegmentWork
@@ -101,11 +100,6 @@ class SegmentEncoder:
         self._choice, self._output, self._first, self._first_fit = choice, fit.target, source, fit
         self.fallbacks += choice.fallbacks
         self.warnings += choice.warnings
-        hdr = self._info.hdr
-        if not carries_hdr(spec.name) and (hdr.mastering is not None or hdr.max_cll is not None):
-            self.warnings.append(
-                f"{spec.name} does not write the source's HDR mastering data; its colour tags are kept"
-            )
         if first.interlaced:
             turned = source.orientation != fit.target.orientation
             if spec.name == "libx264" and not turned and fit.target.height % 4 == 0:

@@ -82,11 +82,6 @@ def _has_avx512() -> bool:
         return False
 
 
-def carries_hdr(encoder: str) -> bool:
-    """Whether the encoder writes mastering display and light levels into its stream."""
-    return encoder in ("libx264", "libx265", "libsvtav1")
-
-
 def _joined(params: dict[str, str]) -> str:
     return ":".join(f"{key}={value}" for key, value in params.items())
 

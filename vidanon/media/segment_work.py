@@ -21,6 +21,7 @@ from vidanon.media.encoder_table import libav_format
 from vidanon.media.encoders import Choice
 from vidanon.media.fit import Fit, Layout
 from vidanon.media.formats import to_av
+from vidanon.media.hdr_boxes import with_hdr_boxes
 from vidanon.media.metadata import strip_user_data
 from vidanon.types import Frame
 
@@ -46,6 +47,7 @@ class SegmentWork:
         self._fit = fit
         self._choice = choice
         self._time_base = time_base
+        self._hdr = info.hdr
         self._rate = frame_rate(info)
         self._frames: list[tuple[int, int, int]] = []  # index, pts, duration
         self._ticks: list[int] = []  # what the encoder is told: from 0, strictly rising
@@ -114,7 +116,7 @@ class SegmentWork:
             first.pts = first.dts = 0  # x265 leaves some out
             self._muxer.mux(first)
             self._muxer.close()
-        header = self._file.getvalue()
+        header = with_hdr_boxes(self._file.getvalue(), self._hdr) if self._muxer is not None else b""
         stream = StreamFormat(spec.name, spec.codec, self._fit.target, extradata, header, self._rate, spec.reorder)
         indices = tuple(index for index, _, _ in self._frames)
         return EncodedSegment(stream, tuple(packets), self._time_base, self._fit, indices)
