@@ -106,9 +106,18 @@ def test_a_failed_look_makes_its_frames_unknown(plan: Plan) -> None:
     stats = analyse(
         CLIP.frames(), Failing(CLIP, lambda i: i == 20, RuntimeError("boom\nbang")), None, CONFIG, plan, workers=2
     )
-    assert plan.unknown(0, 60) == set(range(16, 26))
-    assert stats.unknown == 10
-    assert stats.failures == ["frame 20: boom bang"]
+    assert plan.unknown(0, 60) == set(range(16, 25))
+    assert stats.unknown == 9
+    assert (stats.failed, stats.failures) == (1, ["frame 20: boom bang"])
+
+
+def test_many_failures_are_counted_and_the_first_told(plan: Plan) -> None:
+    clip = trackkit.Clip(250, {})
+    failing = Failing(clip, lambda i: i % 10 == 5, RuntimeError("boom"))
+    stats = analyse(clip.frames(), failing, None, CONFIG, plan, workers=2)
+    assert stats.failed == 25 and len(stats.failures) == 20
+    # Of every ten frames only the one is known in which the detector succeeds.
+    assert plan.unknown(0, 250) == set(range(250)) - {*range(0, 250, 10), 249}
 
 
 def test_too_many_failures_stop_the_run(plan: Plan) -> None:

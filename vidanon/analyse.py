@@ -26,6 +26,7 @@ from vidanon.track.tracker import Tracker
 from vidanon.types import Detection, FloatArray, Frame, PlanInfo, PlanRow, View
 
 _FAILURES = 5  #: looks in a row in which the detector may fail before the run stops
+_LINES = 20  #: failures told one by one
 
 
 @dataclass
@@ -38,7 +39,8 @@ class PlanStats:
     tracks: int = 0
     rows: int = 0
     unknown: int = 0  #: frames covered whole
-    failures: list[str] = field(default_factory=list)  #: one line per look in which the detector failed
+    failed: int = 0  #: looks in which the detector failed
+    failures: list[str] = field(default_factory=list)  #: one line for each of the first of them
     seconds: float = 0.0  #: wall clock of the whole pass
     track_seconds: float = 0.0  #: of it spent tracking
 
@@ -153,14 +155,17 @@ class _Run:
         except (VidanonError, MemoryError):
             raise
         except Exception as error:  # whatever a detector throws: fail closed, say so, go on
-            self.stats.failures.append(f"frame {look.frame.index}: {' '.join(str(error).split()) or repr(error)}")
+            what = f"frame {look.frame.index}: {' '.join(str(error).split()) or repr(error)}"
+            self.stats.failed += 1
+            if len(self.stats.failures) < _LINES:
+                self.stats.failures.append(what)
             if self._failed + 1 > _FAILURES:
                 raise VidanonError(
-                    f"the detector failed {_FAILURES + 1} times in a row, last at {self.stats.failures[-1]}; "
+                    f"the detector failed {_FAILURES + 1} times in a row, last at {what}; "
                     "try another --detector or --device cpu"
                 ) from error
         if self._failed and not look.new_scene:
-            unknown.update(window)  # also what follows a failure, up to the next look that succeeds
+            unknown.update(window[:-1])  # also what follows a failure, up to the next look that succeeds
         if seen is None:
             unknown.update(window)
         self._failed = self._failed + 1 if seen is None else 0

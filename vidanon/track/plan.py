@@ -61,6 +61,8 @@ class Plan:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
+            if self._own is not None:
+                shutil.rmtree(self._own, ignore_errors=True)
             raise OutputError(f"plan: cannot write in {folder} ({error}); free space or set TMPDIR") from error
 
     # -- writing ---------------------------------------------------------------------------------------------------
