@@ -4,6 +4,10 @@ Nearly always they are the same and nothing is done. They differ where the conta
 stretch the picture, where the encoder refuses its size or layout, and where the source changes its layout
 half way: the output keeps the first layout, and what comes later is turned, converted, scaled down if it is
 larger, and placed in the middle.
+
+Odd sizes. H.264 and HEVC hold 4:2:0 in even sizes only, and cannot crop to an odd one; 4:4:4 would keep the size
+but not play in browsers. So the last row or column is stored twice: one line more at most, stated. VP9, AV1 and
+still pictures keep odd sizes.
 """
 
 from __future__ import annotations
