@@ -50,7 +50,7 @@ class ProtectSettings(Settings):
     mode: Literal["mask", "pixelate", "blur"] = "mask"
     shape: Literal["solid", "ellipse", "hull"] = "ellipse"
     mask_scale: float = Field(1.3, ge=1.0, le=4.0, description="covered region over the face box, about its centre")
-    cells: int = Field(8, ge=1, le=64, description="pixelate: cells across the face box's longer side")
+    cells: int = Field(10, ge=1, le=64, description="pixelate: cells across the face box's longer side")
     blur: float = Field(
         0.3, gt=0, le=2.0, description="blur, and pixelate below its cells: Gaussian sigma, share of the longer side"
     )
