@@ -87,12 +87,12 @@ def test_broken_headers_are_no_crash_and_no_alarm(extradata):
 @pytest.mark.parametrize(
     ("angle", "orientation"), [(90, Orientation(270)), (-90, Orientation(90)), (180, Orientation(180))]
 )
-def test_rotation_survives_side_data_that_pyav_does_not_know(angle, orientation):
+def test_rotation_survives_side_data_that_pyav_does_not_know(angle, orientation, monkeypatch):
     class Picture:
         rotation = angle
 
-        @property
-        def side_data(self):
-            raise ValueError("31 is not a valid Type")
+    def unknown(frame):
+        raise ValueError("31 is not a valid Type")
 
+    monkeypatch.setattr("vidanon.media.sidedata.SideDataContainer", unknown)
     assert from_matrix(display_matrix(Picture())) == orientation  # type: ignore[arg-type]
