@@ -28,10 +28,10 @@ class Limits(Settings):
 
 class DetectSettings(Settings):
     detector: Literal["all", "mtcnn", "yunet"] = "all"
-    min_face: int = Field(16, ge=8, le=512, description="smallest face looked for, px on its longer side in the view")
-    thresh: float | None = Field(None, gt=0, lt=1, description="final score below which a detection is dropped; None: each detector's own")
+    min_face: int = Field(16, ge=8, le=512, description="smallest face looked for, px on its longer side")
+    thresh: float | None = Field(None, gt=0, lt=1, description="lowest score of a detection; None: each detector's own")
     max_side: int = Field(1920, ge=160, description="a larger view is tiled, not only scaled down")
-    every: int | None = Field(None, ge=1, le=60, description="full detection every k frames; None: from the frame rate")
+    every: int | None = Field(None, ge=1, le=60, description="frames between full detections; None: by time")
 
 
 class TrackSettings(Settings):
@@ -57,13 +57,17 @@ class ProtectSettings(Settings):
     texture: float = Field(
         0.13, ge=0, le=0.5, description="blur and pixelate: deviation of the luma noise tied to each track"
     )
-    feather: float = Field(0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box")
+    feather: float = Field(
+        0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box"
+    )
     colour: tuple[int, int, int] = Field((0, 0, 0), description="mask: RGB 0-255")
 
 
 class EncodeSettings(Settings):
     encoder: str = Field("libx264", description="libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...")
-    quality: float | None = Field(None, ge=0, le=63, description="constant quality (CRF/CQ); None: the encoder's default here")
+    quality: float | None = Field(
+        None, ge=0, le=63, description="constant quality (CRF/CQ); None: the encoder's default here"
+    )
     preset: str | None = None
     segment_seconds: float = Field(10.0, gt=0, le=60)
     segment_bytes: int = Field(128 * 2**20, gt=0, description="decoded bytes a segment may hold")
@@ -82,7 +86,7 @@ class RunConfig(Settings):
     threads: int | None = Field(None, ge=1, description="worker threads; None: one per core this process may use")
     seed: int = Field(0, ge=0)
     verify: Literal["full", "fast", "off"] = "fast"
-    start_time: float | None = Field(None, ge=0, description="seconds from the first frame; what lies before is not in the output")
+    start_time: float | None = Field(None, ge=0, description="seconds from the first frame; nothing before is kept")
     end_time: float | None = Field(None, gt=0)
     keep: frozenset[int] = Field(frozenset(), description="track ids left clear")
     redact: frozenset[int] | None = Field(None, description="only these track ids are protected; None: all")
