@@ -100,7 +100,7 @@ def run_file(
 
 
 def make_protector(config: RunConfig) -> Protector:
-    return PROTECTORS[config.protect.mode](config.protect)
+    return PROTECTORS[config.protect.mode](config.protect, config.seed)
 
 
 def _plan(

@@ -66,11 +66,27 @@ def test_every_frame_is_covered_and_nothing_else_is(protected: tuple[str, Path])
     mode, path = protected
     before, after = pictures(PORTRAIT), pictures(path)
     assert [t for t, _ in after] == [t for t, _ in before]
+    # Texture is noise that knows nothing of the face, and is like it by chance: by up to .13 in a single frame of the
+    # mosaic (without texture .01), by less and less the more frames are taken together.
+    limit = 0.1 if mode == "mask" else 0.2
+    left = []
     for i, ((_, source), (_, output)) in enumerate(zip(before, after, strict=True)):
         assert kept(source, source, i) == 1
-        assert kept(source, output, i) < 0.1, f"{mode}: the face can be seen in frame {i}"
+        left.append(kept(source, output, i))
+        assert left[-1] < limit, f"{mode}: the face can be seen in frame {i}"
         columns = slice(0, 60) if portrait_face(i)[0] > 320 else slice(580, 640)
         assert float(np.abs(source[300:, columns].astype(int) - output[300:, columns]).mean()) < 4.0, i
+    assert abs(float(np.mean(left))) < 0.06
+
+
+def test_without_texture_nothing_of_the_face_is_in_the_mosaic(tmp_path: Path) -> None:
+    config = tmp_path / "smooth.yaml"
+    config.write_text("protect: {mode: pixelate, texture: 0}\n")
+    output = tmp_path / "out.mp4"
+    assert main([str(PORTRAIT), str(output), "--config", str(config), "--end-time", "2", "--quiet"]) == 0
+    after = pictures(output)
+    for i, ((_, source), (_, picture)) in enumerate(zip(pictures(PORTRAIT)[: len(after)], after, strict=True)):
+        assert kept(source, picture, i) < 0.03, i
 
 
 def kept(source: Picture, output: Picture, i: int) -> float:
