@@ -62,6 +62,7 @@ def run_file(
             salvage=config.salvage,
             threads=runtime.workers,
         ) as opened,
+        Plan(config.seed) as plan,
         open_sink(
             output,
             source,
@@ -71,7 +72,6 @@ def run_file(
             cut_end=config.end_time is not None,
             limits=config.limits,
         ) as sink,
-        Plan(config.seed) as plan,
     ):
         encoder = SegmentEncoder(output, opened.info, config.encode, runtime.workers)
         detectors = make_detectors(config.detect, runtime)
