@@ -53,6 +53,8 @@ def run_file(
     runtime = choose_runtime(config.device, config.threads)
     report = RunReport(mode=config.protect.mode, device=runtime.describe(), seed=config.seed)
     report.fallbacks += runtime.notes
+    # Before any file is made: libraries that load here may swallow an interrupt.
+    detectors = make_detectors(config.detect, runtime)
     with (
         open_source(
             source,
@@ -74,7 +76,6 @@ def run_file(
         ) as sink,
     ):
         encoder = SegmentEncoder(output, opened.info, config.encode, runtime.workers)
-        detectors = make_detectors(config.detect, runtime)
         report.fallbacks += detectors.fallbacks
         report.models.update(detectors.models)
         report.runtime = detectors.runtime
