@@ -35,6 +35,19 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+#: a library that swallows the signal; the core goes on and reports progress, as a run does
+SWALLOWING_CORE = WAITING_CORE.replace(
+    "        time.sleep(60)\n",
+    """        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+        more["progress"](Progress("render", 1, 2, 1.0))
+        print("went on", flush=True)
+""",
+).replace("import sys, time, types", "import sys, time, types\nfrom vidanon.build import Progress")
+
+
 def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*VIDANON, *words],
@@ -83,6 +96,20 @@ def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> 
     _, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert err.count("\n") == 1 and err.startswith("vidanon: error: stopped")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_swallowed_signal_stops_the_run_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "in.mp4").write_bytes(b"x")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SWALLOWING_CORE, "in.mp4", "out.mp4"],
+        cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and out == ""
+    assert err.startswith("vidanon: error: stopped")
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 

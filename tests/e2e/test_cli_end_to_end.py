@@ -66,17 +66,24 @@ def test_every_frame_is_covered_and_nothing_else_is(protected: tuple[str, Path])
     mode, path = protected
     before, after = pictures(PORTRAIT), pictures(path)
     assert [t for t, _ in after] == [t for t, _ in before]
-    # Texture is noise that knows nothing of the face, and is like it by chance: by up to .13 in a single frame of the
-    # mosaic (without texture .01), by less and less the more frames are taken together.
-    limit = 0.1 if mode == "mask" else 0.2
-    left = []
     for i, ((_, source), (_, output)) in enumerate(zip(before, after, strict=True)):
         assert kept(source, source, i) == 1
-        left.append(kept(source, output, i))
-        assert left[-1] < limit, f"{mode}: the face can be seen in frame {i}"
         columns = slice(0, 60) if portrait_face(i)[0] > 320 else slice(580, 640)
         assert float(np.abs(source[300:, columns].astype(int) - output[300:, columns]).mean()) < 4.0, i
-    assert abs(float(np.mean(left))) < 0.06
+    # Texture is noise that knows nothing of the face, but is like it by chance; what it is with several seeds, on
+    # average, is what of the face is there.
+    others = [] if mode == "mask" else [pictures(other) for other in seeds(mode, path.parent)]
+    for i, (_, source) in enumerate(before):
+        left = [kept(source, output[i][1], i) for output in [after, *others]]
+        assert abs(float(np.mean(left))) < 0.1, f"{mode}: the face can be seen in frame {i}: {left}"
+
+
+def seeds(mode: str, folder: Path) -> list[Path]:
+    """The portrait protected with other textures."""
+    outputs = [folder / f"{mode}-{seed}.mp4" for seed in (1, 2, 3)]
+    for seed, output in enumerate(outputs, 1):
+        assert main([str(PORTRAIT), str(output), "--mode", mode, "--seed", str(seed), "--quiet"]) == 0
+    return outputs
 
 
 def test_without_texture_nothing_of_the_face_is_in_the_mosaic(tmp_path: Path) -> None:
@@ -271,17 +278,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_half_way(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """Nothing is left beside the output, ever. In the folder for temporary files the standard library leaves an empty
-    probe of its own behind when the signal strikes just there, which is rare: seen twice in a row it is our fault.
-    """
-    first = stop(tmp_path / "first", number, code)
-    assert not first or not stop(tmp_path / "second", number, code), first
-
-
-def stop(folder: Path, number: signal.Signals, code: int) -> list[Path]:
-    """Stop a run half-way; what is left in its folder for temporary files."""
-    out, scratch = folder / "folder" / "out.mp4", folder / "scratch"
-    out.parent.mkdir(parents=True)
+    out, scratch = tmp_path / "folder" / "out.mp4", tmp_path / "scratch"
+    out.parent.mkdir()
     scratch.mkdir()
     os.environ["TMPDIR"], before = str(scratch), os.environ.get("TMPDIR")
     try:
@@ -298,8 +296,7 @@ def stop(folder: Path, number: signal.Signals, code: int) -> list[Path]:
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert err.splitlines()[-1].startswith("vidanon: error: stopped")
-    assert list(out.parent.iterdir()) == []
-    return [path for path in scratch.iterdir() if path.name != ".ses"]  # onnxruntime's own, made when it loads
+    assert list(out.parent.iterdir()) == [] and list(scratch.iterdir()) == []
 
 
 def test_a_folder_goes_on_past_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import types
 
 import cv2
@@ -119,3 +121,15 @@ def test_onnxruntime_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ModelError, match="vidanon\\[cpu\\]"):
         Runtime(torch.device("cpu"), 1).onnx_session(tmp_path / "m.onnx")
+
+
+def test_onnxruntime_leaves_no_trace(tmp_path):
+    """Its telemetry would write a session file into the folder for temporary files."""
+    code = (
+        "import torch, vidanon.runtime.device as device; print(device.Runtime(torch.device('cpu'), 1).has_onnxruntime)"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path), "ORT_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    if done.stdout.strip() != "True":
+        pytest.skip("onnxruntime is not installed")
+    assert list(tmp_path.iterdir()) == []

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,19 +14,12 @@ import vidanon
 from vidanon.cli import doctor, models
 from vidanon.cli.arguments import EPILOG, HELP
 from vidanon.cli.run import run
-from vidanon.cli.terminal import error, silence, write
+from vidanon.cli.signals import Signals, Stop
+from vidanon.cli.terminal import error, silence
 from vidanon.errors import VidanonError
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 RUN = "run"
 GROUP_OPTIONS = ("--version", "--install-completion", "--show-completion")
-
-
-class Stop(BaseException):
-    """SIGINT, SIGTERM or SIGHUP arrived: unwind, so that temporary files go, and end with ``exit_code``."""
-
-    def __init__(self, exit_code: int) -> None:
-        self.exit_code = exit_code
 
 
 class Commands(TyperGroup):
@@ -81,21 +70,20 @@ app.command("doctor")(doctor.doctor)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program on ``argv`` (default: the process's own). Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    restore = _catch_signals()
-    try:
-        return _run(words)
-    except Stop as stop:
-        error("stopped: no unfinished output is left, finished ones stay")
-        return stop.exit_code
-    finally:
-        _flush()
-        restore()
+    with Signals() as signals:
+        try:
+            return _run(words, signals)
+        except Stop as stop:
+            error("stopped: no unfinished output is left, finished ones stay")
+            return stop.exit_code
+        finally:
+            _flush()
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], signals: Signals) -> int:
     debug = "--debug" in words
     try:
-        return int(app(args=words, prog_name="vidanon", standalone_mode=False) or 0)
+        return int(app(args=words, prog_name="vidanon", standalone_mode=False, obj=signals) or 0)
     except VidanonError as failure:
         _traceback(debug)
         error(str(failure))
@@ -115,37 +103,6 @@ def _run(words: list[str]) -> int:
 def _traceback(debug: bool) -> None:
     if debug:
         traceback.print_exc()
-
-
-def _catch_signals() -> Callable[[], None]:
-    """Signals unwind the program, once: a second one must not cut the clean-up short. A third ends it there.
-
-    Those that were ignored or handled before are left alone. Returns what puts everything back.
-    """
-    arrived = 0
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        nonlocal arrived
-        arrived += 1
-        code = SIGNALS[signal.Signals(number)]
-        if arrived == 1:
-            raise Stop(code)
-        if arrived == 2:
-            write(sys.stderr, "vidanon: stopping; once more to stop at once")
-        else:
-            os._exit(code)
-
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                before[number] = signal.signal(number, handler)
-
-    def restore() -> None:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-    return restore
 
 
 def _flush() -> None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from vidanon.cli import arguments, options, summary
 from vidanon.cli.jobs import Job, plan_jobs
 from vidanon.cli.places import Extras, check_output, check_places, make_folder
+from vidanon.cli.signals import Signals
 from vidanon.cli.terminal import Terminal, error
 from vidanon.errors import BatchError, UsageError, VidanonError
 
@@ -22,6 +25,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def run(
+    ctx: typer.Context,
     paths: arguments.Paths = None,
     mode: arguments.Mode = None,
     shape: arguments.Shape = None,
@@ -93,7 +97,8 @@ def run(
     jobs = plan_jobs(paths or [], output, neutral=neutral_names)
     extras = Extras(report, tracks, tracks_in, preview)
     check_places(jobs, extras, force)
-    terminal = Terminal(quiet)
+    signals = ctx.find_object(Signals)
+    terminal = Terminal(quiet, signals.raise_if_stopped) if signals is not None else Terminal(quiet)
     if jobs.batch:
         run_batch(jobs.jobs, settings, extras, terminal, force=force, debug=debug)
     else:

@@ -23,6 +23,7 @@ class Terminal:
     """``quiet``: no progress and no results; warnings and errors are always said."""
 
     quiet: bool = False
+    check: Callable[[], None] = lambda: None  #: called at every progress, in the main thread: raises to stop the job
 
     def result(self, line: str) -> None:
         """One line of the result, on stdout. A reader that went away does not fail the run."""
@@ -40,12 +41,19 @@ class Terminal:
     def progress(self, name: str) -> Iterator[Callable[[Progress], None]]:
         """A callback that shows how far the job on ``name`` is."""
         if self.quiet:
-            yield lambda progress: None
+            yield self._checked(lambda progress: None)
         elif sys.stderr is not None and sys.stderr.isatty():
             with _bar(name) as show:
-                yield show
+                yield self._checked(show)
         else:
-            yield _Lines(name)
+            yield self._checked(_Lines(name))
+
+    def _checked(self, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        def progress(progress: Progress) -> None:
+            self.check()
+            show(progress)
+
+        return progress
 
 
 def error(line: str) -> None:

@@ -38,7 +38,7 @@ class Runtime:
     def has_onnxruntime(self) -> bool:
         """Installed, and it imports: a build for another machine does not."""
         try:
-            importlib.import_module("onnxruntime")
+            _onnxruntime()
         except ImportError:
             return False
         return True
@@ -58,7 +58,7 @@ class Runtime:
         Raises ModelError where the file is no model onnxruntime can run, or onnxruntime is not installed.
         """
         try:
-            import onnxruntime
+            onnxruntime = _onnxruntime()
         except ImportError as error:
             raise ModelError(f"onnxruntime does not import ({error}); install vidanon[cpu] or vidanon[gpu]") from error
         options = onnxruntime.SessionOptions()
@@ -108,6 +108,13 @@ def worker_count(threads: int | None = None) -> int:
             raise UsageError(f"VIDANON_THREADS='{text}': give a number of threads, at least 1, or unset it")
         return int(text)
     return len(os.sched_getaffinity(0))  # cores of this process (containers, taskset), not of the machine
+
+
+def _onnxruntime() -> Any:
+    """The package. Raises ImportError. Its telemetry, on by default, writes a session file into the folder for
+    temporary files and may call home: it is off, whoever reads the environment, before the first import."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    return importlib.import_module("onnxruntime")
 
 
 def _device(wanted: str) -> tuple[torch.device, tuple[str, ...]]:
