@@ -1,0 +1,1 @@
+"""The papers' protocols: metrics, LFW, attack success, and their tables."""
