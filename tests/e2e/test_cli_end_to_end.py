@@ -87,10 +87,9 @@ def seeds(mode: str, folder: Path) -> list[Path]:
 
 
 def test_without_texture_nothing_of_the_face_is_in_the_mosaic(tmp_path: Path) -> None:
-    config = tmp_path / "smooth.yaml"
-    config.write_text("protect: {mode: pixelate, texture: 0}\n")
     output = tmp_path / "out.mp4"
-    assert main([str(PORTRAIT), str(output), "--config", str(config), "--end-time", "2", "--quiet"]) == 0
+    words = [str(PORTRAIT), str(output), "--mode", "pixelate", "--texture", "0", "--end-time", "2", "--quiet"]
+    assert main(words) == 0
     after = pictures(output)
     for i, ((_, source), (_, picture)) in enumerate(zip(pictures(PORTRAIT)[: len(after)], after, strict=True)):
         assert kept(source, picture, i) < 0.03, i

@@ -58,6 +58,10 @@ Blur = Annotated[
     float | None,
     _setting(PROTECTION, "blur, and pixelate beneath its cells: Gaussian sigma as a share of the face.", "--blur"),
 ]
+Texture = Annotated[
+    float | None,
+    _setting(PROTECTION, "blur and pixelate: strength of the luma noise tied to each track, 0 for none.", "--texture"),
+]
 
 Detector = Annotated[str | None, _setting(FINDING, "all (that are there), mtcnn or yunet.", "--detector", words=True)]
 MinFace = Annotated[int | None, _setting(FINDING, "Smallest face looked for, pixels.", "--min-face")]

@@ -95,11 +95,9 @@ def _detectors() -> Lines:
     for model in MTCNN:
         resolve(model, offline=True)
     yield "mtcnn", "ready"
-    if importlib.util.find_spec("onnxruntime") is None:
-        yield "yunet", "not usable without onnxruntime: more small and turned faces are missed"
-        return
+    slow = "" if importlib.util.find_spec("onnxruntime") else "; without onnxruntime about six times slower"
     try:
-        yield "yunet", f"ready ({resolve('yunet', offline=True)})"
+        yield "yunet", f"ready ({resolve('yunet', offline=True)}){slow}"
     except ModelError as error:
         yield "yunet", f"not usable: {error}: more small and turned faces are missed (vidanon models fetch yunet)"
 

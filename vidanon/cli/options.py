@@ -23,6 +23,7 @@ SETTINGS = {
     "--mask-scale": "protect.mask_scale",
     "--cells": "protect.cells",
     "--blur": "protect.blur",
+    "--texture": "protect.texture",
     "--detector": "detect.detector",
     "--min-face": "detect.min_face",
     "--thresh": "detect.thresh",

@@ -24,6 +24,7 @@ GATE_MIN_FACE = 24  #: px in the view of the leak gate's light pass
 # 24 px it adds nothing: of blurred, dark or soft faces of 16 to 24 px YuNet finds 94-100 %, MTCNN 14-88 %, both
 # together as many with this share as with 1.
 BESIDE_YUNET = 1.5
+IN_A_RUN = 4.0  #: seconds that a run waits for a network that does not answer
 TILE_FACES = 8  # tiles are at least so many of the smallest faces wide
 WITHOUT_YUNET = "faces that are small, turned or half hidden are missed more often"
 
@@ -51,7 +52,7 @@ def make_detectors(settings: DetectSettings, runtime: Runtime, *, offline: bool 
     yunet: YuNet | None = None
     if settings.detector in ("all", "yunet"):
         try:
-            yunet_file = resolve("yunet", offline=offline)
+            yunet_file = resolve("yunet", offline=offline, timeout=IN_A_RUN)
             yunet = YuNet(yunet_file, runtime, settings.min_face)
             fallbacks += yunet.notes
         except ModelUnavailable as error:

@@ -93,6 +93,7 @@ def choose_runtime(device: str = "auto", threads: int | None = None) -> Runtime:
     chosen, notes = _device(device)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # its warnings on stderr are for developers
     return Runtime(chosen, workers, notes)
 
 
