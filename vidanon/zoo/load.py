@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -37,3 +38,14 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise ModelError(f"{path}: not a dictionary of tensors; it was not used, get the original")
     return state
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """The notes in the head of a ``.safetensors`` file. Raises ModelError where it is none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except _NOT_TENSORS as error:
+        raise ModelError(f"{path}: not a safetensors file ({error}); get the original") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error}); check path and permissions") from error

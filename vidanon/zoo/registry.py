@@ -15,7 +15,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Model:
-    """One model file. Exactly one of ``url`` and ``package`` is set."""
+    """One model file. From ``url``, from ``file`` inside ``package``, or ``file`` beside the registry itself."""
 
     name: str
     sha256: str  #: 64 hex digits of the whole file
@@ -24,8 +24,13 @@ class Model:
     purpose: str
     url: str | None = None  #: https address of the file
     package: str | None = None  #: installed package that carries it
-    file: str = ""  #: path inside the package
+    file: str = ""  #: path inside the package, or beside the registry
     consent: bool = False  #: True: fetched only after the user agreed to its terms
+
+    @property
+    def shipped(self) -> bool:
+        """The file is part of vidanon, in :func:`models_dir`."""
+        return self.url is None and self.package is None
 
 
 def models_dir() -> Path:
@@ -67,8 +72,12 @@ def _model(path: Path, name: str, row: dict[str, Any]) -> Model:
         raise ModelError(f"{path}: model '{name}': sha256 must be 64 lower-case hex digits")
     if type(model.size) is not int or model.size <= 0:
         raise ModelError(f"{path}: model '{name}': size must be a positive number of bytes")
-    if (model.url is None) == (model.package is None):
+    if model.url is not None and model.package is not None:
         raise ModelError(f"{path}: model '{name}': give either url or package")
+    if model.url is None and not model.file:
+        raise ModelError(f"{path}: model '{name}': give url, package and file, or file alone")
+    if model.shipped and (not isinstance(model.file, str) or Path(model.file).name != model.file):
+        raise ModelError(f"{path}: model '{name}': file must be a name without folders: it lies beside the registry")
     if model.url is not None and not model.url.startswith("https://"):
         raise ModelError(f"{path}: model '{name}': url must begin with https://")
     return model

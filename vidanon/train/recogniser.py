@@ -1,0 +1,161 @@
+"""The recipe of the shipped recogniser ``student``: distilled from one teacher on open faces, on a CPU in two hours.
+
+1. Faces are found and aligned (:mod:`vidanon.train.faces`).
+2. A pool of faces, mirror images and mixes gets the teacher's embeddings (:mod:`vidanon.train.pool`).
+3. A :class:`StudentNet` learns them from augmented faces (:mod:`vidanon.train.augment`,
+   :mod:`vidanon.train.losses`, :mod:`vidanon.train.loop`); the average of its weights is what is written.
+
+Two generators, seeded ``seed`` and ``seed + 1``, draw the pool and the batches; torch's own draws the first weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vidanon.errors import ModelError
+from vidanon.recognise.nets import StudentNet
+from vidanon.recognise.student import OFFSET, SCALE, describe_student, write_student
+from vidanon.runtime.device import Runtime, choose_runtime
+from vidanon.train.augment import augment
+from vidanon.train.faces import aligned_faces
+from vidanon.train.loop import Plan, Step, train
+from vidanon.train.losses import distil
+from vidanon.train.pool import Pool, Teacher, make_pool
+from vidanon.types import FloatArray
+from vidanon.zoo.fetch import file_hash, resolve
+
+BATCH = 64  #: faces a step
+CHECKPOINT, STUDENT = "checkpoint.pt", "student.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What may be chosen; the defaults made the shipped model."""
+
+    steps: int = 6000
+    pool: int = 80_000
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: str  #: "faces", "pool" or "train"
+    done: int
+    total: int  #: 0: not known
+    left: float  #: seconds left of the stage at the speed so far, NaN where not known
+    note: str = ""
+
+
+def train_recogniser(
+    faces: Path,
+    teacher: Path,
+    out: Path,
+    recipe: Recipe,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Run the recipe on ``faces`` (folder or tar of pictures); returns ``out/student.safetensors``, without thresholds.
+
+    What was done before in ``out`` is taken up again. ``progress`` is called after each piece of work and may raise to
+    stop. Raises InputError, ModelError, ModelUnavailable (YuNet finds the faces), UsageError (``out`` holds a run of
+    other settings), OSError.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    runtime = choose_runtime("cpu", recipe.threads)
+    torch.set_num_threads(recipe.threads)
+    answer = load_teacher(teacher, runtime)
+    tell = _Clock(progress)
+    aligned = aligned_faces(faces, resolve("yunet"), lambda done: tell("faces", done, 0))
+    pool = make_pool(
+        out, aligned, answer, recipe.pool, recipe.seed, file_hash(teacher), lambda done, size: tell("pool", done, size)
+    )
+    state = distil_student(
+        pool, recipe, out / CHECKPOINT, lambda step: tell("train", step.done, step.steps, _said(step))
+    )
+    write_student(out / STUDENT, state, describe_student(teachers=(teacher.name.split(".")[0],)))
+    return out / STUDENT
+
+
+def distil_student(
+    pool: Pool, recipe: Recipe, checkpoint: Path, progress: Callable[[Step], None] = lambda step: None
+) -> dict[str, torch.Tensor]:
+    """Step 3 of the recipe: the averaged weights of a StudentNet trained on ``pool``."""
+
+    def batch(generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = np.sort(generator.integers(0, len(pool), BATCH))
+        pixels = np.stack([augment(np.asarray(pool.faces[i]), generator) for i in chosen])
+        x = (torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() - OFFSET) / SCALE
+        return x.contiguous(memory_format=torch.channels_last), torch.from_numpy(np.asarray(pool.answers[chosen]))
+
+    torch.manual_seed(recipe.seed)
+    net = StudentNet(pool.answers.shape[1])
+    return train(
+        net,
+        batch,
+        distil,
+        Plan(recipe.steps),
+        seed=recipe.seed + 1,
+        run=f"student of {pool.made_from}",
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def load_teacher(path: Path, runtime: Runtime) -> Teacher:
+    """A TorchScript (``.pt``) or ONNX file that takes (N, 3, 112, 112) RGB 0..255 and gives (N, D), as a Teacher.
+
+    Raises ModelError for a file that is neither.
+    """
+    if path.suffix == ".onnx":
+        session, _ = runtime.onnx_session(path)
+        name = session.get_inputs()[0].name
+
+        def run(pixels: FloatArray) -> torch.Tensor:
+            return torch.from_numpy(session.run(None, {name: pixels})[0])
+    else:
+        try:
+            script = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"teacher {path}: no TorchScript file; give a .pt of torch.jit.save, or a .onnx"
+            ) from error
+
+        def run(pixels: FloatArray) -> torch.Tensor:
+            answer = script(torch.from_numpy(pixels))
+            return torch.as_tensor(answer[0] if isinstance(answer, tuple) else answer)
+
+    def teacher(pixels: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            return np.asarray(torch.nn.functional.normalize(run(pixels), dim=1).numpy(), np.float32)
+
+    return teacher
+
+
+def _said(step: Step) -> str:
+    return f"cosine {step.loss.cosine:.3f}"
+
+
+class _Clock:
+    """Turns counts into Progress with the time left."""
+
+    def __init__(self, progress: Callable[[Progress], None]) -> None:
+        self._progress = progress
+        self._stage = ""
+        self._begun, self._first = 0.0, 0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if stage != self._stage:  # from here: what was done before, or in the first call, says nothing of the speed
+            self._stage, self._begun, self._first = stage, now, done
+        speed = (done - self._first) / (now - self._begun) if now > self._begun else 0.0
+        left = (total - done) / speed if speed and total else math.nan
+        self._progress(Progress(stage, done, total, left, note))
