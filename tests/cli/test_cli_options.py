@@ -87,7 +87,8 @@ def test_nothing_given_is_the_default() -> None:
 
 def test_every_option_reaches_its_setting() -> None:
     given: dict[str, Any] = {
-        "--mode": "mosaic", "--shape": "hull", "--mask-scale": 1.7, "--cells": 4, "--blur": 0.5, "--texture": 0.3, "--detector": "yunet",
+        "--mode": "mosaic", "--shape": "hull", "--mask-scale": 1.7, "--cells": 4, "--blur": 0.5, "--texture": 0.3,
+        "--detector": "yunet",
         "--min-face": 33, "--thresh": 0.4, "--max-side": 640, "--every": 3, "--keep": frozenset({2}),
         "--redact": frozenset({1}), "--start-time": 1.0, "--end-time": 2.0, "--no-audio": False, "--encoder": "libx265",
         "--quality": 30.0, "--preset": "fast", "--verify": "full", "--salvage": True, "--seed": 9, "--device": "cpu",
