@@ -83,14 +83,20 @@ def test_help_and_usage_errors_do_not_wait_for_torch(words: list[str]) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    (tmp_path / "in.mp4").write_bytes(b"x")
+def waiting(folder: Path, core: str) -> subprocess.Popen[str]:
+    """The program in ``folder``, in the middle of its work."""
+    (folder / "in.mp4").write_bytes(b"x")
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING_CORE, "in.mp4", "out.mp4"],
-        cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", core, "in.mp4", "out.mp4"],
+        cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = waiting(tmp_path, WAITING_CORE)
     assert (tmp_path / ".out.mp4").exists()
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
@@ -100,12 +106,7 @@ def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> 
 
 
 def test_a_swallowed_signal_stops_the_run_all_the_same(tmp_path: Path) -> None:
-    (tmp_path / "in.mp4").write_bytes(b"x")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SWALLOWING_CORE, "in.mp4", "out.mp4"],
-        cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    process = waiting(tmp_path, SWALLOWING_CORE)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and out == ""
