@@ -74,6 +74,33 @@ class EncodeSettings(Settings):
     audio: bool = True
 
 
+class AuditSettings(Settings):
+    """What an audit counts, and the limits it has to keep. A limit of null is reported and not asked for.
+
+    A share of matches passes at its limit, and above it only where a solid fill of the same faces matches as often
+    (``margin``): what lies beside the face is then what matches.
+    """
+
+    min_eyes: float = Field(24.0, gt=0, description="px between the eyes below which recognisers say nothing")
+    max_turn: float = Field(0.45, gt=0, description="nose off the middle of the eyes, share of their distance")
+    every: int = Field(1, ge=1, description="frames between two that recognisers judge; all are looked at for detail")
+    look_every: int = Field(5, ge=1, description="frames between two looks of the detectors and picture measures")
+    distractors: int = Field(200, ge=0, description="faces used of the distractors given")
+    min_faces: int = Field(20, ge=1, description="fewer face-frames than these that count: nothing can be said")
+    match: float | None = Field(0.05, ge=0, le=1, description="share of face-frames matched at 1 % and at .1 % FAR")
+    any_frame: float | None = Field(0.15, ge=0, le=1, description="share of tracks matched in any frame, 1 % and .1 %")
+    average: float | None = Field(0.05, ge=0, le=1, description="share of 30-frame averages matched at 1 % FAR")
+    rank1: float | None = Field(None, ge=0, le=1, description="share found first in the gallery")
+    rank5: float | None = Field(None, ge=0, le=1, description="share found among the first five")
+    parrot: float | None = Field(None, ge=0, le=1, description="share found first in a gallery protected alike")
+    margin: float = Field(0.02, ge=0, le=1, description="above the solid fill that still passes")
+    clear_faces: int | None = Field(0, ge=0, description="face-frames that show the original's detail")
+    missed_faces: int | None = Field(0, ge=0, description="clear faces a detector finds outside every track")
+    flicker: float | None = Field(None, ge=0, description="change of the disguise from frame to frame")
+    warp: float | None = Field(None, ge=0, description="warp error of the output over the original's")
+    off_face_psnr: float | None = Field(28.0, ge=0, description="dB outside the faces, at least")
+
+
 class RunConfig(Settings):
     """One run over one input."""
 
@@ -82,6 +109,7 @@ class RunConfig(Settings):
     protect: ProtectSettings = ProtectSettings()
     encode: EncodeSettings = EncodeSettings()
     limits: Limits = Limits()
+    audit: AuditSettings = AuditSettings()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int | None = Field(None, ge=1, description="worker threads; None: one per core this process may use")
     seed: int = Field(0, ge=0)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import vidanon
-from vidanon.cli import doctor, models, train
+from vidanon.cli import audit, doctor, models, train
 from vidanon.cli.arguments import EPILOG, HELP
 from vidanon.cli.run import run
 from vidanon.cli.signals import Signals, Stop
@@ -64,6 +64,7 @@ def root(
 
 app.command(RUN, help=HELP, epilog=EPILOG)(run)
 app.add_typer(models.app, name="models")
+app.command("audit", help=audit.HELP)(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.add_typer(train.app, name="train")
 

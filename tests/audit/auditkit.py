@@ -1,0 +1,104 @@
+"""What the audit's tests are made of: clips with faces, planted failures, and judges."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vidanon.recognise.base import ARCFACE_112, DLIB_150, Description
+from vidanon.types import ByteArray, FloatArray
+
+ROOT = Path(__file__).parents[2]
+Rgb = Iterable[ByteArray]
+
+
+def pictures(path: Path, count: int | None = None, step: int = 1) -> Iterator[ByteArray]:
+    """(h, w, 3) RGB of every ``step``-th frame."""
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index % step == 0:
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                if count is not None and index // step + 1 >= count:
+                    return
+
+
+def write(path: Path, frames: Rgb, rate: int = 25, crf: int = 18, pts: Callable[[int], int] | None = None) -> Path:
+    """Frames as a H.264 file; ``pts``: of frame i, in 1/12800 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 12800)
+        for index, rgb in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = rgb.shape[0] // 2 * 2, rgb.shape[1] // 2 * 2
+            even = np.ascontiguousarray(rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2])
+            frame = av.VideoFrame.from_ndarray(even, "rgb24")
+            frame.pts = index * 12800 // rate if pts is None else pts(index)
+            frame.time_base = Fraction(1, 12800)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+class PixelJudge:
+    """A recogniser that needs no model: the face's own fine structure in the middle of the crop, as a unit vector.
+
+    An untouched face matches itself, whatever the codec did; a solid fill, a strong blur or another face does not.
+    """
+
+    def __init__(
+        self, name: str = "pixels", thresholds: dict[float, float] | None = None, teachers: tuple[str, ...] = ()
+    ) -> None:
+        self.description = Description(
+            name=name, size=112, template=ARCFACE_112, thresholds=thresholds or {0.01: 0.5, 0.001: 0.6},
+            measured_on="made for tests", licence="MIT", sha256=hashlib.sha256(name.encode()).hexdigest(),
+            teachers=teachers,
+        )  # fmt: skip
+
+    def embed(self, patches: ByteArray) -> FloatArray:
+        out = np.zeros((len(patches), 32 * 32), np.float32)
+        for i, patch in enumerate(patches):
+            grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)[24:104, 24:88].astype(np.float32)
+            fine = cv2.resize(cv2.GaussianBlur(grey, (0, 0), 1.5) - cv2.GaussianBlur(grey, (0, 0), 6), (32, 32))
+            fine += 0.01 * np.random.default_rng(i).standard_normal(fine.shape)  # of a flat patch: no direction
+            out[i] = fine.ravel() / max(1e-9, float(np.linalg.norm(fine)))
+        return out
+
+
+class OnnxJudge:
+    """One of the test data's recognisers, with the threshold of its README and a stricter one."""
+
+    TABLE = {
+        "mobileface_v2": (112, ARCFACE_112, "cosine", 0.226, 0.31),
+        "mobileface_v3": (112, ARCFACE_112, "cosine", 0.268, 0.36),
+        "dlib_densenet": (150, DLIB_150, "l2", -0.542, -0.48),
+    }
+
+    def __init__(self, name: str, folder: Path) -> None:
+        import onnxruntime
+
+        size, template, metric, at_1, at_01 = self.TABLE[name]
+        path = folder / f"{name}.onnx"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.description = Description(
+            name=name, size=size, template=template, metric=metric, thresholds={0.01: at_1, 0.001: at_01},
+            measured_on="LFW", sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )  # fmt: skip
+
+    def embed(self, patches: ByteArray) -> FloatArray:
+        found = []
+        for start in range(0, len(patches), 16):
+            batch = patches[start : start + 16].transpose(0, 3, 1, 2).astype(np.float32)
+            found.append(self._session.run(None, {self._session.get_inputs()[0].name: batch})[0])
+        out = np.concatenate(found).astype(np.float32) if found else np.zeros((0, 256), np.float32)
+        if self.description.metric == "cosine":
+            out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-9)
+        return out

@@ -1,0 +1,62 @@
+"""A share of trials with its interval, from counts by block: the frames of one face are no independent trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidanon.evaluate.bootstrap import bootstrap, wilson
+
+BLOCK = 25  #: frames of one track counted as one draw
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    hits: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure for the output, and what it is to be read beside; None where there was nothing to count."""
+
+    protected: Rate | None
+    solid: Rate | None = None  #: the same faces under a solid ellipse, encoded the same way
+    impostor: Rate | None = None  #: other people's faces of that size
+    clean: Rate | None = None  #: the unprotected face
+
+
+def rate(hits: Sequence[int], counts: Sequence[int], seed: int = 0) -> Rate | None:
+    """Share of hits over blocks of trials; None for no trial.
+
+    The interval is a bootstrap over blocks; where every trial or none is a hit, or there is one block, nothing
+    varies, and it is Wilson's over as many trials as there are blocks.
+    """
+    n = np.asarray(counts, np.int64)
+    h = np.asarray(hits, np.int64)[n > 0]
+    n = n[n > 0]
+    if not len(n):
+        return None
+    total, found = int(n.sum()), int(h.sum())
+    if found in (0, total) or len(n) == 1:
+        blocks = len(n)
+        interval = wilson(round(blocks * found / total), blocks)
+        return Rate(found / total, min(interval.low, found / total), max(interval.high, found / total), found, total)
+    interval = bootstrap(lambda a, b: float(a.sum() / b.sum()), h, n, seed=seed, draws=DRAWS)
+    return Rate(interval.value, interval.low, interval.high, found, total)
+
+
+def each(hits: Sequence[bool]) -> Rate | None:
+    """Share of independent trials; Wilson's interval."""
+    if not hits:
+        return None
+    interval = wilson(sum(hits), len(hits))
+    return Rate(interval.value, interval.low, interval.high, sum(hits), len(hits))

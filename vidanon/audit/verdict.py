@@ -1,0 +1,105 @@
+"""Does an output keep the limits of the configuration?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vidanon.audit.rates import Compared
+from vidanon.audit.result import AuditResult, Check, number
+from vidanon.config import AuditSettings
+
+
+def failures(result: AuditResult, settings: AuditSettings) -> list[str]:
+    """What no limit excuses: frames and faces of which nothing is known."""
+    found = list(result.pairing.problems())
+    written = result.pairing.paired + result.pairing.extra
+    if result.reported_frames and written and result.reported_frames != written:
+        found.append(
+            f"the run's report speaks of {result.reported_frames} frames and the output has {written}: "
+            "it is the report of another run"
+        )
+    if result.unknown_shown:
+        found.append(
+            f"{result.unknown_shown} frames in which faces could not be looked for are not covered whole in the output"
+        )
+    if not result.tracks:
+        found.append("no face was found in the original: nothing was measured")
+    elif not result.judges:
+        found.append("no recogniser judged the output")
+    elif result.counted < settings.min_faces:
+        found.append(
+            f"only {result.counted} faces could be judged (at least {settings.min_faces} are asked for): "
+            + ", ".join(f"{count} {why}" for why, count in result.left_out.items())
+        )
+    return found
+
+
+def checks(result: AuditResult, settings: AuditSettings) -> list[Check]:
+    """Every limit that is asked for, kept or not."""
+    return [*_recognisers(result, settings), *_picture(result, settings)]
+
+
+def _recognisers(result: AuditResult, settings: AuditSettings) -> Iterator[Check]:
+    for judge in result.judges:
+        for far, compared in judge.same_frame.items():
+            yield from _share(
+                f"faces matched at {far:.1%} false accepts", compared, settings.match, settings, judge.name
+            )
+        for far, compared in judge.any_frame.items():
+            yield from _share(
+                f"people matched in any frame at {far:.1%} false accepts", compared, settings.any_frame, settings,
+                judge.name,
+            )  # fmt: skip
+        for far, compared in judge.other_frame.items():
+            if compared.protected is not None:
+                yield from _share(
+                    f"faces matched to another frame at {far:.1%} false accepts", compared, settings.match, settings,
+                    judge.name,
+                )  # fmt: skip
+        if judge.average.protected is not None:
+            yield from _share("averages of frames matched", judge.average, settings.average, settings, judge.name)
+        for n, limit in ((1, settings.rank1), (5, settings.rank5)):
+            yield from _share(f"rank {n}", judge.rank.get(n, Compared(None)), limit, settings, judge.name)
+        yield from _share("parrot", judge.parrot.get(1, Compared(None)), settings.parrot, settings, judge.name)
+
+
+def _share(name: str, compared: Compared, limit: float | None, settings: AuditSettings, judge: str) -> Iterator[Check]:
+    if limit is None:
+        return
+    value = compared.protected
+    if value is None:
+        yield Check(name, None, limit, False, judge=judge)
+        return
+    floor = compared.solid
+    allowed = limit if floor is None else max(limit, floor.value + settings.margin)
+    note = ""
+    if allowed > limit and floor is not None:
+        note = f"a solid fill has {number(floor.value)}"
+    yield Check(name, value.value, allowed, value.value <= allowed, judge=judge, note=note)
+
+
+def _picture(result: AuditResult, settings: AuditSettings) -> Iterator[Check]:
+    picture = result.picture
+    if settings.clear_faces is not None:
+        where = ", ".join(f"frame {f} track {t}" for f, t in picture.clear_at[:3])
+        yield Check(
+            "faces that show the original", picture.clear, settings.clear_faces, picture.clear <= settings.clear_faces,
+            kind="count", note=where,
+        )  # fmt: skip
+    if settings.missed_faces is not None:
+        for look in result.coverage:
+            where = ", ".join(f"frame {frame}" for frame, _ in look.outside_at[:3])
+            yield Check(
+                f"clear faces outside every track ({look.detector})", look.outside, settings.missed_faces,
+                look.outside <= settings.missed_faces, kind="count", note=where,
+            )  # fmt: skip
+    for name, value, limit in (
+        ("flicker", picture.flicker, settings.flicker), ("warp error ratio", picture.warp, settings.warp)
+    ):  # fmt: skip
+        if limit is not None:
+            yield Check(name, value, limit, value is not None and value <= limit, kind="ratio")
+    psnr = picture.psnr("off")
+    if settings.off_face_psnr is not None and psnr is not None:
+        yield Check(
+            "PSNR off the faces", psnr, settings.off_face_psnr, psnr >= settings.off_face_psnr, kind="dB", least=True
+        )
