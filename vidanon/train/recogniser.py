@@ -21,7 +21,7 @@ import torch
 
 from vidanon.errors import ModelError
 from vidanon.recognise.nets import StudentNet
-from vidanon.recognise.student import OFFSET, SCALE, describe_student, write_student
+from vidanon.recognise.student import OFFSET, SCALE, SIZE, describe_student, write_student
 from vidanon.runtime.device import Runtime, choose_runtime
 from vidanon.train.augment import augment
 from vidanon.train.faces import aligned_faces
@@ -31,7 +31,6 @@ from vidanon.train.pool import Pool, Teacher, make_pool
 from vidanon.types import FloatArray
 from vidanon.zoo.fetch import file_hash, resolve
 
-BATCH = 64  #: faces a step
 CHECKPOINT, STUDENT = "checkpoint.pt", "student.safetensors"
 
 
@@ -40,9 +39,12 @@ class Recipe:
     """What may be chosen; the defaults made the shipped model."""
 
     steps: int = 6000
-    pool: int = 80_000
+    pool: int = 80_000  #: faces and mixes of faces
     seed: int = 0
-    threads: int = 1
+    threads: int = 1  #: of torch
+    batch: int = 64  #: faces a step
+    warm_up: int = 300  #: steps
+    checkpoint_every: int = 100  #: steps: what is lost at most when a run is broken off
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def distil_student(
     """Step 3 of the recipe: the averaged weights of a StudentNet trained on ``pool``."""
 
     def batch(generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = np.sort(generator.integers(0, len(pool), BATCH))
+        chosen = np.sort(generator.integers(0, len(pool), recipe.batch))
         pixels = np.stack([augment(np.asarray(pool.faces[i]), generator) for i in chosen])
         x = (torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() - OFFSET) / SCALE
         return x.contiguous(memory_format=torch.channels_last), torch.from_numpy(np.asarray(pool.answers[chosen]))
@@ -102,10 +104,11 @@ def distil_student(
         net,
         batch,
         distil,
-        Plan(recipe.steps),
+        Plan(recipe.steps, warm_up=recipe.warm_up),
         seed=recipe.seed + 1,
-        run=f"student of {pool.made_from}",
+        run=f"student, batches of {recipe.batch}, pool {pool.made_from}",
         checkpoint=checkpoint,
+        every=recipe.checkpoint_every,
         progress=progress,
     )
 
@@ -113,7 +116,7 @@ def distil_student(
 def load_teacher(path: Path, runtime: Runtime) -> Teacher:
     """A TorchScript (``.pt``) or ONNX file that takes (N, 3, 112, 112) RGB 0..255 and gives (N, D), as a Teacher.
 
-    Raises ModelError for a file that is neither.
+    Raises ModelError for a file that is neither, or a network that answers otherwise.
     """
     if path.suffix == ".onnx":
         session, _ = runtime.onnx_session(path)
@@ -137,6 +140,14 @@ def load_teacher(path: Path, runtime: Runtime) -> Teacher:
         with torch.inference_mode():
             return np.asarray(torch.nn.functional.normalize(run(pixels), dim=1).numpy(), np.float32)
 
+    probe = np.random.default_rng(0).uniform(0, 255, (2, 3, SIZE, SIZE)).astype(np.float32)
+    try:
+        answer = teacher(probe)
+    except Exception as error:  # whatever a network of another kind raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:120]
+        raise ModelError(f"teacher {path}: does not take crops of {SIZE} px ({reason}); give one that does") from error
+    if answer.ndim != 2 or len(answer) != 2 or not np.isfinite(answer).all():
+        raise ModelError(f"teacher {path}: answers {answer.shape}, not one embedding per face; give a recogniser")
     return teacher
 
 
