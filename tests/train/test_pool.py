@@ -93,3 +93,14 @@ def test_a_pool_of_other_settings_is_not_used(tmp_path, changed, says):
     make_pool(tmp_path, **settings)
     with pytest.raises(UsageError, match=rf"\({says}\).*--out"):
         make_pool(tmp_path, **{**settings, **changed})
+
+
+def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    def full(descriptor: int, start: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pool_module.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        make_pool(tmp_path, FACES, Teacher(), 30, 1, "t")
+    monkeypatch.undo()
+    assert len(make_pool(tmp_path, FACES, Teacher(), 30, 1, "t")) == 30  # nothing half-made is taken for a pool

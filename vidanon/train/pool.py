@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def make_pool(
     """The pool of ``size`` faces in ``folder``, made where it is not there yet, from where it was broken off.
 
     faces: (N, S, S, 3) uint8 RGB aligned; made_from: names the teacher, for the state. ``progress(done, size)`` may
-    raise to stop. Raises UsageError where the folder holds a pool of other faces, size, seed or teacher.
+    raise to stop. Raises UsageError where the folder holds a pool of other faces, size, seed or teacher, OSError (a full disk).
     """
     wanted = {
         "faces": hashlib.sha256(faces.tobytes()).hexdigest(), "size": size, "seed": seed, "teacher": made_from,
@@ -73,8 +74,8 @@ def make_pool(
         batch = np.stack([_face(i, faces, generator) for i in range(done, end)]).clip(0, 255)
         answer = teacher(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
         if pixels is None or answers is None:
-            pixels = np.lib.format.open_memmap(folder / _FACES, "w+", np.uint8, (size, *faces.shape[1:]))
-            answers = np.lib.format.open_memmap(folder / _ANSWERS, "w+", np.float32, (size, answer.shape[1]))
+            pixels = _create(folder / _FACES, np.uint8, (size, *faces.shape[1:]))
+            answers = _create(folder / _ANSWERS, np.float32, (size, answer.shape[1]))
         pixels[done:end] = batch.round().astype(np.uint8)
         answers[done:end] = answer
         done = end
@@ -86,6 +87,15 @@ def make_pool(
         progress(done, size)
     pixels, answers = (np.load(folder / name, mmap_mode="r") for name in (_FACES, _ANSWERS))
     return Pool(pixels, answers, json.dumps(wanted, sort_keys=True))
+
+
+def _create(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """A mapped array with its disk space taken: a full disk is an OSError here, not a SIGBUS when a page is written."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _open(path: Path) -> Any:
