@@ -54,7 +54,8 @@ def make_pool(
     """The pool of ``size`` faces in ``folder``, made where it is not there yet, from where it was broken off.
 
     faces: (N, S, S, 3) uint8 RGB aligned; made_from: names the teacher, for the state. ``progress(done, size)`` may
-    raise to stop. Raises UsageError where the folder holds a pool of other faces, size, seed or teacher, OSError (a full disk).
+    raise to stop. Raises UsageError where the folder holds a pool of other faces, size, seed or teacher, and OSError
+    where the disk is full.
     """
     wanted = {
         "faces": hashlib.sha256(faces.tobytes()).hexdigest(), "size": size, "seed": seed, "teacher": made_from,
