@@ -29,9 +29,10 @@ PROTECTORS: dict[str, type[Mask] | type[Pixelate] | type[Blur]] = {cls.name: cls
 @dataclass(frozen=True)
 class Progress:
     stage: str  #: "analyse" or "render"
-    done: int  #: frames
-    total: int | None  #: frames, where known
+    done: int  #: units
+    total: int | None  #: units, where known
     seconds: float  #: since the stage began
+    unit: str = "frames"
 
 
 def run_file(

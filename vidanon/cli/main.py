@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 import vidanon
 from vidanon.cli import audit, doctor, models, train
+from vidanon.cli import eval as evaluation
 from vidanon.cli.arguments import EPILOG, HELP
 from vidanon.cli.run import run
 from vidanon.cli.signals import Signals, Stop
@@ -66,6 +67,7 @@ app.command(RUN, help=HELP, epilog=EPILOG)(run)
 app.add_typer(models.app, name="models")
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("doctor")(doctor.doctor)
+app.add_typer(evaluation.app, name="eval")
 app.add_typer(train.app, name="train")
 
 

@@ -103,10 +103,11 @@ def clock(seconds: float) -> str:
 def describe(progress: Progress) -> str:
     """``120/300 frames, 40 %, 85 fps, 0:02 left``."""
     speed = progress.done / progress.seconds if progress.seconds > 0 else 0.0
+    pace = f"{speed:.0f} fps" if progress.unit == "frames" else f"{speed:.1f}/s"
     if not progress.total:
-        return f"{progress.done} frames, {speed:.0f} fps"
+        return f"{progress.done} {progress.unit}, {pace}"
     share = min(1.0, progress.done / progress.total)
-    text = f"{progress.done}/{progress.total} frames, {share:.0%}, {speed:.0f} fps"
+    text = f"{progress.done}/{progress.total} {progress.unit}, {share:.0%}, {pace}"
     return f"{text}, {clock((progress.total - progress.done) / speed)} left" if speed else text
 
 
