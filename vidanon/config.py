@@ -94,6 +94,12 @@ class AuditSettings(Settings):
     rank5: float | None = Field(None, ge=0, le=1, description="share found among the first five")
     parrot: float | None = Field(None, ge=0, le=1, description="share found first in a gallery protected alike")
     margin: float = Field(0.02, ge=0, le=1, description="above the solid fill that still passes")
+    blind: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a recogniser that matches more solid fills, or fewer clean faces, tells nobody apart",
+    )
     clear_faces: int | None = Field(0, ge=0, description="face-frames that show the original's detail")
     missed_faces: int | None = Field(0, ge=0, description="clear faces a detector finds outside every track")
     flicker: float | None = Field(None, ge=0, description="change of the disguise from frame to frame")

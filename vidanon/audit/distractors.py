@@ -48,7 +48,7 @@ class Distractors:
         return len(self.pictures)
 
     def embedded(self, judge: Recogniser, eyes: float) -> FloatArray:
-        """(N, D), or (0, 0) of nobody: every stranger with the eyes about ``eyes`` px apart (one of SIZES; never enlarged)."""
+        """(N, D), or (0, 0) of nobody: every stranger, the eyes ``eyes`` px apart or less (one of SIZES)."""
         size = max((s for s in SIZES if s <= eyes), default=SIZES[0])
         key = judge.description.name, size
         if key not in self._embedded:

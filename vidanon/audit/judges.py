@@ -68,7 +68,7 @@ def objection(judge: Description, models: Mapping[str, str], known: Iterable[Des
 
     ``known``: recognisers whose teachers are known; those among ``models`` say whom they learned from.
     """
-    missing = [f"{far:.1%}" for far in FARS if far not in judge.thresholds]
+    missing = [f"{100 * far:g} %" for far in FARS if far not in judge.thresholds]
     if missing:
         return f"its description has no threshold at {' and '.join(missing)} false accepts"
     if models and not judge.sha256:

@@ -338,9 +338,6 @@ class _Audit:
         if result.pairing.judged == 0 and result.pairing.paired > 1:
             result.notes.append("hardly anything moves beside the faces: a shift in time could not have been seen")
         for judge in result.judges:
-            clean = judge.other_frame[0.01].clean
-            if clean is not None and clean.value < 0.5:
-                result.notes.append(
-                    f"{judge.name} recognises only {clean.value:.0%} of the unprotected faces in another frame: "
-                    "its word says little here"
-                )
+            reason = verdict.blind(judge, self._settings)
+            if reason:
+                result.notes.append(f"{judge.name} {reason}: it tells nobody apart here, and its matches do not count")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vidanon.audit.figures import JudgeFigures
 from vidanon.audit.rates import Compared
 from vidanon.audit.result import AuditResult, Check, number
 from vidanon.config import AuditSettings
@@ -26,12 +27,25 @@ def failures(result: AuditResult, settings: AuditSettings) -> list[str]:
         found.append("no face was found in the original: nothing was measured")
     elif not result.judges:
         found.append("no recogniser judged the output")
-    elif result.counted < settings.min_faces:
+    elif all(blind(judge, settings) for judge in result.judges):
+        reasons = "; ".join(f"{judge.name} {blind(judge, settings)}" for judge in result.judges)
+        found.append(f"no recogniser can tell people apart in this footage ({reasons}): nothing was measured")
+    if result.judges and result.counted < settings.min_faces:
         found.append(
             f"only {result.counted} faces could be judged (at least {settings.min_faces} are asked for): "
             + ", ".join(f"{count} {why}" for why, count in result.left_out.items())
         )
     return found
+
+
+def blind(judge: JudgeFigures, settings: AuditSettings) -> str:
+    """Why this recogniser's matches mean nothing here; "" where they do."""
+    solid, clean = judge.same_frame[0.01].solid, judge.other_frame[0.01].clean
+    if solid is not None and solid.value > settings.blind:
+        return f"takes {number(solid.value)} of solid fills for the person under them"
+    if clean is not None and clean.value < settings.blind:
+        return f"knows only {number(clean.value)} of the unprotected faces in another frame"
+    return ""
 
 
 def checks(result: AuditResult, settings: AuditSettings) -> list[Check]:
@@ -41,19 +55,21 @@ def checks(result: AuditResult, settings: AuditSettings) -> list[Check]:
 
 def _recognisers(result: AuditResult, settings: AuditSettings) -> Iterator[Check]:
     for judge in result.judges:
+        if blind(judge, settings):
+            continue
         for far, compared in judge.same_frame.items():
             yield from _share(
-                f"faces matched at {far:.1%} false accepts", compared, settings.match, settings, judge.name
+                f"faces matched at {100 * far:g} % false accepts", compared, settings.match, settings, judge.name
             )
         for far, compared in judge.any_frame.items():
             yield from _share(
-                f"people matched in any frame at {far:.1%} false accepts", compared, settings.any_frame, settings,
+                f"people matched in any frame at {100 * far:g} % false accepts", compared, settings.any_frame, settings,
                 judge.name,
             )  # fmt: skip
         for far, compared in judge.other_frame.items():
             if compared.protected is not None:
                 yield from _share(
-                    f"faces matched to another frame at {far:.1%} false accepts", compared, settings.match, settings,
+                    f"faces matched to another frame at {100 * far:g} % false accepts", compared, settings.match, settings,
                     judge.name,
                 )  # fmt: skip
         if judge.average.protected is not None:
