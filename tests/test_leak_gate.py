@@ -20,14 +20,27 @@ import torch
 from vidanon import render as render_module
 from vidanon.config import RunConfig, load_config
 from vidanon.errors import LeakError, VidanonError
+from vidanon.likeness import Likeness
 from vidanon.media.encode import EncodedSegment, SegmentEncoder
 from vidanon.media.sink import open_sink
 from vidanon.media.source import open_source
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Mask
+from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.render import Renderer
 from vidanon.track.plan import Plan
-from vidanon.types import FaceBatch, PlanInfo, PlanRow, Protected, ProtectedFrame, RowState, RunReport
+from vidanon.types import (
+    ByteArray,
+    FaceBatch,
+    FloatArray,
+    PlanInfo,
+    PlanRow,
+    Protected,
+    ProtectedFrame,
+    RowState,
+    RunReport,
+)
+from vidanon.verify import KNOWN, Eyes
 
 skimage_data = pytest.importorskip("skimage.data")
 
@@ -72,10 +85,14 @@ def rows() -> Iterator[PlanRow]:
     for index in range(FRAMES):
         for track in (1, 2):
             x, y = place(track, index)
-            yield PlanRow(index, track, np.array([x, y, x + SIDE, y + SIDE], np.float32), None, RowState.DETECTED, 1.0)
+            box = np.array([x, y, x + SIDE, y + SIDE], np.float32)
+            marks = np.array([x, y] + np.array(ARCFACE_112) / 112 * SIDE, np.float32)
+            yield PlanRow(index, track, box, marks, RowState.DETECTED, 1.0)
 
 
-def render(clip: Path, output: Path, protector: Protector, **settings: object) -> RunReport:
+def render(
+    clip: Path, output: Path, protector: Protector, likeness: Likeness | None = None, **settings: object
+) -> RunReport:
     """The render pass over a known plan."""
     config: RunConfig = load_config(None, {"encode.segment_bytes": 20 * WIDTH * HEIGHT * 3 // 2, **settings})
     report = RunReport()
@@ -87,7 +104,9 @@ def render(clip: Path, output: Path, protector: Protector, **settings: object) -
         plan.add(rows())
         plan.finish(PlanInfo(WIDTH, HEIGHT, FRAMES, 0, 0, ("known",)))
         encoder = SegmentEncoder(output, source.info, config.encode)
-        Renderer(plan, protector, encoder, sink, None, config, report, "cpu").run(source.frames(), lambda done: None)
+        Renderer(plan, protector, encoder, sink, Eyes(None, likeness), config, report, "cpu").run(
+            source.frames(), lambda done: None
+        )
         sink.finish()
     return report
 
@@ -219,6 +238,27 @@ def test_what_failed_is_covered_and_counted(clip: Path, face: np.ndarray, tmp_pa
     report = render(clip, tmp_path / "out.mp4", clear_where(face, lambda f, t: f == 37))
     assert report.segments_retried == 1
     assert report.covered == {"detail of the face survived": 2}
+    assert report.faces == 2 * FRAMES
+
+
+class Coarse:
+    """A recogniser that knows a face by 6x6 means: what a blur leaves, and a solid fill does not."""
+
+    description = Description("coarse", 112, ARCFACE_112, thresholds={0.01: 0.8})
+
+    def embed(self, patches: ByteArray) -> FloatArray:
+        small = np.stack([cv2.resize(p, (6, 6), interpolation=cv2.INTER_AREA) for p in patches]).mean(3)
+        flat = small.reshape(len(patches), -1).astype(np.float32)
+        flat -= flat.mean(1, keepdims=True)
+        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-6), np.float32)
+
+
+def test_a_face_that_is_still_recognised_is_covered(clip: Path, face: np.ndarray, tmp_path: Path) -> None:
+    """A blur that leaves no fine structure, but the person: only the recogniser sees that."""
+    blurred = clear_where(face, lambda f, t: t == 2, SIDE / 12)
+    assert render(clip, tmp_path / "blind.mp4", blurred).covered == {}
+    report = render(clip, tmp_path / "out.mp4", blurred, Likeness(Coarse()))
+    assert report.covered == {KNOWN: FRAMES}
     assert report.faces == 2 * FRAMES
 
 

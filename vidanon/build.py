@@ -11,17 +11,20 @@ from vidanon.analyse import analyse
 from vidanon.config import RunConfig
 from vidanon.detect.assemble import Detectors, make_detectors
 from vidanon.errors import UsageError
+from vidanon.likeness import Likeness
 from vidanon.media.encode import SegmentEncoder
 from vidanon.media.sink import open_sink
 from vidanon.media.source import FileSource, open_source
 from vidanon.preview import ContactSheet
 from vidanon.protect.base import Protector
 from vidanon.protect.obscure import Blur, Mask, Pixelate
+from vidanon.recognise.student import load_student
 from vidanon.render import Renderer
 from vidanon.runtime.device import Runtime, choose_runtime
 from vidanon.track.plan import Plan
 from vidanon.track.plan_io import export_plan, import_plan
 from vidanon.types import Action, RunReport
+from vidanon.verify import Eyes
 
 PROTECTORS: dict[str, type[Mask] | type[Pixelate] | type[Blur]] = {cls.name: cls for cls in (Mask, Pixelate, Blur)}
 
@@ -84,9 +87,8 @@ def run_file(
         if tracks_out is not None:
             export_plan(plan, tracks_out)
         sheet = ContactSheet() if preview is not None else None
-        renderer = Renderer(
-            plan, make_protector(config), encoder, sink, detectors.gate, config, report, str(runtime.device)
-        )
+        eyes = Eyes(detectors.gate, _likeness(config, runtime, report))
+        renderer = Renderer(plan, make_protector(config), encoder, sink, eyes, config, report, str(runtime.device))
         renderer.run(opened.frames(), _reporter("render", plan.info.frames, progress), sheet)
         started = time.perf_counter()
         report.audio = sink.finish()
@@ -103,6 +105,15 @@ def run_file(
 
 def make_protector(config: RunConfig) -> Protector:
     return PROTECTORS[config.protect.mode](config.protect, config.seed)
+
+
+def _likeness(config: RunConfig, runtime: Runtime, report: RunReport) -> Likeness | None:
+    """The recogniser that looks at what a mode leaves of a face. A solid fill leaves nothing to ask about."""
+    if config.protect.mode == "mask" or config.verify == "off":
+        return None
+    student = load_student(runtime)
+    report.models[student.description.name] = student.description.sha256
+    return Likeness(student)
 
 
 def _plan(

@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from vidanon.config import RunConfig
-from vidanon.detect.base import Detector
 from vidanon.errors import LeakError
 from vidanon.faces.blend import Part, blend, split
 from vidanon.faces.cover import cover_whole
@@ -29,7 +28,7 @@ from vidanon.segments import Segment, segments
 from vidanon.track.plan import Plan
 from vidanon.treatment import Treatment, first_treatment, stronger_treatment
 from vidanon.types import Frame, PlanRow, ProtectedFrame, RowState, RunReport
-from vidanon.verify import Findings, Wanted, face_luma, verify
+from vidanon.verify import KNOWN, Eyes, Findings, Wanted, face_luma, verify
 
 ATTEMPTS = 4  #: protected; covered; covered with what the second look found; whole frames
 CHUNK = 16  #: frames whose faces go to the protector together
@@ -58,17 +57,17 @@ class Renderer:
         protector: Protector,
         encoder: SegmentEncoder,
         sink: Sink,
-        detector: Detector | None,
+        eyes: Eyes,
         config: RunConfig,
         report: RunReport,
         device: str,
     ) -> None:
-        """``detector``: what looks at the output for faces outside the plan (None: nothing does)."""
+        """``eyes``: what looks at the output; with ``verify`` off nothing does."""
         self._plan = plan
         self._protector = protector
         self._encoder = encoder
         self._sink = sink
-        self._detector = detector
+        self._eyes = eyes
         self._config = config
         self._report = report
         self._device = device
@@ -130,7 +129,10 @@ class Renderer:
                     covered = treatment.cover.get(frame.index, [])
                     out = blend(frame, parts[frame.index], covered, self._config.protect)
                     seen = [*treatment.protect.get(frame.index, ()), *covered]
-                attempt.wanted[frame.index] = [Wanted(row, face_luma(out.frame, row.box)) for row in seen]
+                protected_here = {row.track for row in treatment.protect.get(frame.index, ())}
+                attempt.wanted[frame.index] = [
+                    Wanted(row, face_luma(out.frame, row.box), row.track not in protected_here) for row in seen
+                ]
                 yield out
 
     def _verify(self, segment: Segment, attempt: Attempt) -> Findings:
@@ -141,16 +143,14 @@ class Renderer:
             decode_segment(attempt.encoded),
             attempt.wanted,
             attempt.treatment.known(self._config.protect.mask_scale),
-            self._detector,
+            self._eyes,
             self._look_at(segment) - attempt.treatment.whole,
         )
         self._clock["verify"] += time.perf_counter() - started
         return found
 
     def _look_at(self, segment: Segment) -> frozenset[int]:
-        """Indices the detector looks at: every frame, or both ends and some in between, off the analysis' rhythm."""
-        if self._detector is None:
-            return frozenset()
+        """Indices the eyes look at: every frame, or both ends and some in between, off the analysis' rhythm."""
         step = 1 if self._config.verify == "full" else LOOK_EVERY
         inside = range(segment.first + step // 2, segment.stop, step)
         return frozenset({segment.first, segment.stop - 1, *inside})
@@ -163,7 +163,7 @@ class Renderer:
         for _ in range(ATTEMPTS - 1):
             if found.clean or found.stream:
                 break
-            self._note_retry(found)
+            self._note_retry(attempt.treatment, found)
             attempt = self._draw(segment, stronger_treatment(segment, attempt.treatment, found))
             found = self._verify(segment, attempt)
         if not found.clean:
@@ -194,10 +194,12 @@ class Renderer:
                 self._clock[stage] += time.perf_counter() - started
             yield item
 
-    def _note_retry(self, found: Findings) -> None:
+    def _note_retry(self, treatment: Treatment, found: Findings) -> None:
         self._report.segments_retried += 1
         covered = Counter(self._report.covered)
         covered.update(found.rows.values())
+        known = [row for rows in treatment.protect.values() for row in rows if row.track in found.known]
+        covered.update(KNOWN for row in known if (row.frame, row.track) not in found.rows)
         self._report.covered = dict(covered)
         if found.missed:
             tally = self._report.verify

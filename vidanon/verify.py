@@ -1,10 +1,11 @@
 """The leak gate: look at what was really encoded before it may be committed.
 
-Three questions about a segment that has been encoded and decoded again:
+Four questions about a segment that has been encoded and decoded again:
 
 1. Are these the frames that went in, each at its own pts?
 2. Is every planned face region what the protector made of it, and no longer what the source showed?
 3. Does a detector find a face where the plan has none?
+4. Does a recogniser still know the face of a track? (:mod:`vidanon.likeness`; solid covers are not asked about.)
 
 Question 2 is asked on luma. What the region should be is known (``wanted``), so the codec's own error is the
 only difference allowed. That it is not the source any more is measured as *surviving detail*: the share of
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 
 from vidanon.detect.base import Detector
+from vidanon.likeness import Likeness
 from vidanon.media.planes import luma, view
 from vidanon.types import Detection, FloatArray, Frame, PlanRow
 
@@ -32,6 +34,7 @@ MISSED_FACE_SCORE = 0.85  #: as for the birth of a track: one look is enough
 SIZE = "came back from the encoder in another size"
 CHANGED = "came back from the encoder changed"
 SURVIVED = "detail of the face survived"
+KNOWN = "a recogniser still knew the face"
 VIEW_SIDE = 960  #: longer side of the view the light detector pass looks at
 
 
@@ -41,6 +44,15 @@ class Wanted:
 
     row: PlanRow
     luma: FloatArray  #: (h, w) of the face box clipped to the picture, [0, 1]
+    solid: bool = False  #: covered, not protected: nothing is left that a recogniser could know
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What looks at the output besides the comparison with what was wanted."""
+
+    detector: Detector | None = None  #: for faces outside the plan
+    likeness: Likeness | None = None  #: for faces that are still known
 
 
 @dataclass
@@ -49,6 +61,7 @@ class Findings:
 
     rows: dict[tuple[int, int], str] = field(default_factory=dict)  #: (frame, track) -> reason
     missed: dict[int, list[Detection]] = field(default_factory=dict)  #: frame -> faces (coded px) outside the plan
+    known: dict[int, float] = field(default_factory=dict)  #: track -> median similarity, where it is still recognised
     stream: str = ""  #: frames or pts are wrong: nothing to cover, the segment is unusable
     worst_detail: float = 0.0
     faces: int = 0  #: face-frames looked at
@@ -56,7 +69,7 @@ class Findings:
 
     @property
     def clean(self) -> bool:
-        return not (self.rows or self.missed or self.stream)
+        return not (self.rows or self.missed or self.known or self.stream)
 
 
 def verify(
@@ -64,16 +77,17 @@ def verify(
     decoded: Iterable[Frame],
     wanted: Mapping[int, Sequence[Wanted]],
     planned: Mapping[int, Sequence[FloatArray]],
-    detector: Detector | None,
+    eyes: Eyes,
     look_at: frozenset[int],
 ) -> Findings:
     """Compare ``decoded`` with ``source`` frame by frame; stops reading at the first wrong frame.
 
     ``wanted``: by frame index, the protected rows. ``planned``: by frame index, every box (protected, kept,
-    covered) scaled to what is covered: a detection centred in one of them is known. ``look_at``: indices the
-    detector looks at.
+    covered) scaled to what is covered: a detection centred in one of them is known. ``look_at``: indices that
+    ``eyes`` look at.
     """
     found = Findings()
+    tally = None if eyes.likeness is None else eyes.likeness.begin()
     count = 0
     for out in decoded:
         if count >= len(source):
@@ -88,11 +102,19 @@ def verify(
             reason = _check(frame, out, want, found)
             if reason:
                 found.rows[(frame.index, want.row.track)] = reason
-        if detector is not None and frame.index in look_at:
-            missed = _missed(out, detector, planned.get(frame.index, ()))
+        if frame.index not in look_at:
+            continue
+        if eyes.detector is not None:
             found.looked += 1
+            missed = _missed(out, eyes.detector, planned.get(frame.index, ()))
             if missed:
                 found.missed[frame.index] = missed
+        if tally is not None:
+            for want in wanted.get(frame.index, ()):
+                if not want.solid:
+                    tally.look(frame, out, want.row)
+    if tally is not None:
+        found.known = tally.known()
     if count != len(source):
         found.stream = f"{count} frames came back, {len(source)} went in"
     return found
