@@ -117,7 +117,7 @@ def plan(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scene") / "plan.jsonl"
     with Plan(0) as made:
         made.add(scene.row(person, frame) for frame in range(FRAMES) for person in range(5))
-        made.finish(PlanInfo(WIDTH, HEIGHT, FRAMES, 0, 0, ("known",), "mask"))
+        made.finish(PlanInfo(WIDTH, HEIGHT, FRAMES, 0, 0, ("known",)))
         export_plan(made, path)
     return path
 

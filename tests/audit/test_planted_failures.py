@@ -73,11 +73,10 @@ def test_one_clear_face_among_five_is_caught(scene: Scene, original: Path, plan:
 def test_a_light_blur_is_caught_by_recognisers(
     scene: Scene, original: Path, plan: Path, output: Output, test_data: Path
 ) -> None:
-    """A third of a face's fine detail is left at most, so only a recogniser tells."""
     judge = OnnxJudge("mobileface_v2", test_data / "recognisers")
-    result = judged(original, plan, output(lambda i: scene.blurred(i, 6.0)), judge, every=4)
+    result = judged(original, plan, output(lambda i: scene.blurred(i, 4.0)), judge, every=4)
     missed = {check.name for check in result.checks if not check.passed}
-    assert "faces matched at 1 % false accepts" in missed and "faces that show the original" not in missed
+    assert {"faces matched at 1 % false accepts", "faces matched at 0.1 % false accepts"} <= missed
     figures = result.judges[0].same_frame[0.01]
     assert figures.protected is not None and figures.protected.value > 0.5
     assert figures.solid is not None and figures.solid.value < 0.2

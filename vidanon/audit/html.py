@@ -55,28 +55,33 @@ def page(result: AuditResult) -> str:
         f'<header><p class="eyebrow">Privacy audit</p><h1>{escape(result.protected)}</h1>'
         f'<p class="soft">compared with {escape(result.original)}'
         f"{', protected with mode ' + escape(result.mode) if result.mode else ''}</p></header>"
-        f'<main id="main">{"".join(_sections(result))}</main>'
+        f'<main id="main">{_whole_numbers("".join(_sections(result)))}</main>'
         f"<footer>Made by vidanon {escape(vidanon.__version__)} in {result.took:.0f} s. "
         f"{KEEP_SAFE if _shows_faces(result) else ''}"
         "</footer></body></html>\n"
     )
 
 
+def _whole_numbers(html: str) -> str:
+    """No line ends between a number and its sign."""
+    return html.replace(" %", "\N{NO-BREAK SPACE}%").replace(" dB", "\N{NO-BREAK SPACE}dB")
+
+
 def _sections(result: AuditResult) -> Iterator[str]:
     yield _verdict(result)
     yield _facts(result)
     if result.notes:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+        notes = "".join(f"<li>{parts.prose(note)}</li>" for note in result.notes)
         yield (
             '<section class="card warn"><strong>Read the figures with this in mind</strong>'
             f'<ul class="notes">{notes}</ul></section>'
         )
     yield _limits_kept(result)
+    yield _strips(result)
     if result.judges:
         yield _how_to_read()
     for judge in result.judges:
         yield _judge(judge, result)
-    yield _strips(result)
     yield _faces(result)
     yield _detectors(result)
     yield _picture(result)
@@ -95,7 +100,7 @@ def _verdict(result: AuditResult) -> str:
             "<p>Every limit that was asked for is kept. That is a statement about these recognisers and these limits, "
             "not a promise that nobody can be recognised.</p></section>"
         )
-    problems = "".join(f"<li>{escape(problem)}</li>" for problem in result.problems)
+    problems = "".join(f"<li>{parts.prose(line)}</li>" for line in result.headlines)
     return (
         '<section class="card verdict bad" aria-label="Verdict"><strong>&#10007; Not passed</strong>'
         f"<ul>{problems}</ul></section>"
@@ -127,14 +132,11 @@ def _limits_kept(result: AuditResult) -> str:
     inner = parts.table(
         "A share above its limit still passes where a solid fill of the same faces scores as high: then what lies "
         "beside the face is what matches.",
-        ["Limit", "Measured", "Asked for", ""], rows, frozenset({1, 2}),
+        ["Limit", "Measured", "Asked for"], rows, frozenset({1, 2}),
     )  # fmt: skip
     missed = sum(not check.passed for check in result.checks)
     summary = f"{len(result.checks)} limits, {missed} missed" if missed else f"{len(result.checks)} limits, all kept"
-    return (
-        f'<section><h2>Limits</h2><details class="card"{" open" if missed else ""}>'
-        f"<summary>{summary}</summary>{inner}</details></section>"
-    )
+    return f'<section><h2>Limits</h2><details class="card"><summary>{summary}</summary>{inner}</details></section>'
 
 
 def _how_to_read() -> str:
@@ -144,7 +146,7 @@ def _how_to_read() -> str:
         "threshold is set so that one pair in a hundred (or in a thousand) of different people would be confused. "
         "Each figure stands beside two floors: the same faces under a <em>solid fill</em>, which leaves only hair, "
         "neck and background, and <em>other people's</em> faces of that size. What lies at a floor is not the face's "
-        f"doing.</p>{parts.legend()}"
+        "doing.</p>"
         '<p class="note">The thin line over a bar is the 95 % interval; the upright line is the limit.</p></section>'
     )
 
@@ -168,7 +170,8 @@ def _judge(judge: JudgeFigures, result: AuditResult) -> str:
         shown.append(_measure(title, compared, limit["parrot"] if n == 1 else None, "chance"))
     source = f'<p class="note">Thresholds: {escape(judge.measured_on)}.</p>' if judge.measured_on else ""
     return (
-        f'<section class="card"><h3>{escape(judge.name)}</h3><div class="measures">{"".join(shown)}</div>'
+        f'<section class="card"><h3>{escape(judge.name)}</h3>{parts.legend()}'
+        f'<div class="measures">{"".join(shown)}</div>'
         f"{parts.histogram(judge)}{parts.timeline(judge, result.frames)}{source}</section>"
     )
 
@@ -182,9 +185,11 @@ def _strips(result: AuditResult) -> str:
         return ""
     kind = "The original above, the output below it" if _shows_faces(result) else "Faces as the output shows them"
     inner = "".join(parts.strip(s) for s in result.strips)
+    which = "" if result.tracks <= len(result.strips) else f"; of {result.tracks:,} tracks those recognisers know best"
     return (
-        f"<section><h2>The faces</h2><p>{kind}, with the frame number; at most {len(result.strips)} tracks, the most "
-        f'recognisable first chosen.</p><div class="card strips">{inner}</div></section>'
+        f"<section><h2>The faces</h2><p>{kind}, with the frame number"
+        f"{which}.</p>"
+        f'<div class="card strips">{inner}</div></section>'
     )
 
 
@@ -207,7 +212,7 @@ def _faces(result: AuditResult) -> str:
 def _detectors(result: AuditResult) -> str:
     rows = [
         [
-            escape(look.detector), "took part in the run" if look.took_part else "independent", f"{look.frames:,}",
+            f'{escape(look.detector)}<br><span class="soft">{_part(look.took_part)}</span>', f"{look.frames:,}",
             f"{look.found:,} of {look.planned:,}", f"{look.still:,}", f"{look.outside:,}",
         ]
         for look in result.coverage
@@ -217,26 +222,41 @@ def _detectors(result: AuditResult) -> str:
     inner = parts.table(
         "A detector finds a face again where the output still has one to see: none under a solid fill, nearly all "
         "after a swap. Clear faces outside every track were missed.",
-        ["Detector", "", "Frames", "Finds in the original", "Finds again", "Clear, outside"], rows,
-        frozenset({2, 3, 4, 5}),
+        ["Detector", "Frames", "Finds in the original", "Finds again", "Clear, outside"], rows,
+        frozenset({1, 2, 3, 4}),
     )  # fmt: skip
     return f'<section><h2>What detectors see</h2><div class="card">{inner}</div></section>'
 
 
 def _picture(result: AuditResult) -> str:
     p = result.picture
-    rows = [
-        ["Surroundings", number(p.psnr("off"), "dB"), number(p.ssim("off"), "ratio"),
-         "PSNR and SSIM off the faces: what nobody had to touch. Above 35 dB few people see a difference."],
-        ["Faces", number(p.psnr("on"), "dB"), number(p.ssim("on"), "ratio"), "The same on the faces."],
-        ["Flicker", number(p.flicker, "ratio"), "",
-         "Change of the disguise from frame to frame over the disguise itself; 0 is steady."],
-        ["Warp error", number(p.warp, "ratio"), "",
-         "How badly each picture follows from the one before, along the original's motion, over the original's own; "
-         "1 is as smooth as the original."],
+    pixels = [
+        [_explained("Surroundings", "off the faces: what nobody had to touch; above 35 dB few people see a difference"),
+         number(p.psnr("off"), "dB"), number(p.ssim("off"), "ratio")],
+        [_explained("Faces", "what was done to them"), number(p.psnr("on"), "dB"), number(p.ssim("on"), "ratio")],
     ]  # fmt: skip
-    inner = parts.table("", ["", "", "SSIM", ""], rows, frozenset({1, 2}))
-    return f'<section><h2>The picture</h2><div class="card">{inner}</div></section>'
+    moving = [
+        [_explained("Flicker", "change of the disguise from frame to frame over the disguise itself; 0 is steady"),
+         number(p.flicker, "ratio")],
+        [_explained(
+            "Warp error",
+            "how badly each picture follows from the one before along the original's motion, over the original's own; "
+            "1 is as smooth as the original",
+        ), number(p.warp, "ratio")],
+    ]  # fmt: skip
+    return (
+        '<section><h2>The picture</h2><div class="card">'
+        f"{parts.table('', ['Likeness', 'PSNR', 'SSIM'], pixels, frozenset({1, 2}))}</div><div class=card>"
+        f"{parts.table('', ['Movement', 'Ratio'], moving, frozenset({1}))}</div></section>"
+    )
+
+
+def _explained(name: str, text: str) -> str:
+    return f'{escape(name)}<br><span class="soft">{escape(text)}</span>'
+
+
+def _part(took: bool) -> str:
+    return "took part in the run" if took else "independent"
 
 
 def _provenance(result: AuditResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -14,6 +15,11 @@ from vidanon.audit.strips import Shot, Strip
 SERIES = (("output", "this output"), ("solid", "solid fill"), ("others", "other people"))
 _THIN = 'vector-effect="non-scaling-stroke"'  # a stretched drawing keeps its lines
 WIDE, HIGH = 600, 160  #: units of a drawing; it is stretched to its place
+
+
+def prose(text: str) -> str:
+    """Escaped; options of the command line are not broken in two."""
+    return re.sub(r"(?<!\w)--[a-z][a-z-]+", r'<code class="flag">\g<0></code>', escape(text))
 
 
 def legend(names: Sequence[tuple[str, str]] = SERIES) -> str:
@@ -136,23 +142,21 @@ def table(
         ) + "</tr>"
         for row in rows
     )  # fmt: skip
+    told = f'<p class="note">{prose(caption)}</p>' if caption else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'{told}<div class="scroll"><table aria-label="{escape(caption or head[0])}">'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def check_row(check: Check) -> list[str]:
-    mark = (
-        '<span class="mark good">&#10003; kept</span>'
-        if check.passed
-        else '<span class="mark bad">&#10007; missed</span>'
+    kind, sign, word = ("good", "&#10003;", "kept") if check.passed else ("bad", "&#10007;", "missed")
+    about = [text for text in (check.judge, check.note) if text]
+    name = f'<span class="mark {kind}">{sign} {word}</span> {escape(check.name)}' + "".join(
+        f'<br><span class="soft">{prose(text)}</span>' for text in about
     )
-    name = escape(check.name) + (f'<br><span class="soft">{escape(check.judge)}</span>' if check.judge else "")
-    if check.note:
-        name += f'<br><span class="soft">{escape(check.note)}</span>'
     side = "at least " if check.least else "at most "
-    return [name, number(check.value, check.kind), side + number(check.limit, check.kind), mark]
+    return [name, number(check.value, check.kind), side + number(check.limit, check.kind)]
 
 
 def strip(of: Strip) -> str:
@@ -173,4 +177,4 @@ def _shot(shot: Shot, track: int) -> str:
 
 
 def _img(jpeg: bytes, alt: str) -> str:
-    return f'<img alt="{escape(alt)}" loading="lazy" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'

@@ -28,9 +28,13 @@ h1 { font-size: clamp(1.45rem, 4.5vw, 2rem); line-height: 1.2; margin: .1rem 0 .
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .4rem; }
 h3 { font-size: 1.02rem; margin: 1.4rem 0 .3rem; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
+p:last-child { margin-bottom: 0; }
 .eyebrow { color: var(--soft); font-size: .82rem; letter-spacing: .06em; text-transform: uppercase; margin: 0; }
 .soft, figcaption, .note { color: var(--soft); }
+.note { font-size: .86rem; margin: .3rem 0 .5rem; }
 code { font-size: .86em; overflow-wrap: anywhere; }
+.flag { white-space: nowrap; overflow-wrap: normal; }
+.card > h3:first-child { margin-top: 0; font-size: 1.1rem; }
 .card {
   background: var(--card); border: 1px solid var(--line); border-radius: .75rem; padding: 1rem 1.15rem;
   margin: .9rem 0;
@@ -65,7 +69,7 @@ code { font-size: .86em; overflow-wrap: anywhere; }
 .measure h4 { margin: 0 0 .3rem; font-size: .93rem; font-weight: 600; }
 .bar { display: grid; grid-template-columns: 6.2rem 1fr 3.9rem; align-items: center; gap: .6rem; font-size: .85rem; }
 .bar + .bar { margin-top: .2rem; }
-.bar .name { color: var(--soft); }
+.bar .name { color: var(--soft); white-space: nowrap; }
 .bar .value { text-align: right; font-variant-numeric: tabular-nums; }
 .bar .way { position: relative; height: .8rem; background: var(--track); border-radius: .2rem; overflow: hidden; }
 .bar .way b { position: absolute; inset: 0 auto 0 0; border-radius: .2rem; min-width: 2px; }
@@ -78,11 +82,11 @@ figure svg {
   border-radius: .5rem;
 }
 figure.time svg { height: 7rem; }
-.ends { display: flex; justify-content: space-between; font-size: .82rem; color: var(--soft); margin: .2rem 0 0; }
+.ends { display: flex; justify-content: space-between; max-width: none; margin: .2rem 0 0; }
+.ends { font-size: .82rem; color: var(--soft); }
 figcaption { font-size: .88rem; margin-top: .3rem; max-width: 46rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td {
   text-align: left; padding: .38rem .8rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
 }
@@ -101,6 +105,7 @@ th[scope=row] { font-weight: 400; }
 }
 .strip img + img { margin-top: .25rem; }
 .strip .clear img { outline: 3px solid var(--bad); outline-offset: -3px; }
+.mark { margin-right: .3rem; }
 .notes { padding-left: 1.2rem; } .notes li { margin: .3rem 0; max-width: 46rem; }
 .warn { border-left: .45rem solid var(--warn); background: var(--warn-back); }
 details summary { cursor: pointer; padding: .3rem 0; }
@@ -109,7 +114,7 @@ footer { padding-bottom: 3rem; margin-top: 2.5rem; font-size: .86rem; color: var
   body { font-size: 15px; }
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   .card { padding: .85rem .9rem; }
-  .bar { grid-template-columns: 5.3rem 1fr 3.6rem; gap: .45rem; }
+  .bar { grid-template-columns: 5.2rem 1fr 3.4rem; gap: .4rem; font-size: .8rem; }
   .strip img, .strip .hidden { width: 4.55rem; height: 4.55rem; }
   .facts { grid-template-columns: 1fr 1fr; }
 }

@@ -71,6 +71,17 @@ class AuditResult:
         """Why it did not pass, a line each."""
         return [*self.failures, *(sentence(check) for check in self.checks if not check.passed)]
 
+    @property
+    def headlines(self) -> list[str]:
+        """The same in short: one line for each recogniser."""
+        missed = [check for check in self.checks if not check.passed]
+        found = [*self.failures, *(sentence(check) for check in missed if not check.judge)]
+        for judge in dict.fromkeys(check.judge for check in missed if check.judge):
+            first, *rest = [check for check in missed if check.judge == judge]
+            more = f" ({len(rest)} more of its limits missed)" if rest else ""
+            found.append(sentence(first) + more)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain data without pictures; a number that is not finite is null."""
         content = {name: value for name, value in vars(self).items() if name != "strips"}

@@ -58,7 +58,7 @@ class Strips:
             wanted = strip.seen % strip.step == 0
             strip.seen += 1
             is_clear = face.track in clear
-            if is_clear and sum(s.clear for s in strip.shots) < PICTURES // 2:
+            if is_clear and sum(s.clear for s in strip.shots) < 2:
                 wanted = True
             if wanted:
                 strip.shots.append(self._shot(frame, face.box, is_clear, original, protected))
@@ -75,10 +75,9 @@ class Strips:
         for strip in order:
             shown = sorted(strip.shots, key=lambda s: s.frame)
             if len(shown) > PICTURES:
-                clear = [s for s in shown if s.clear][: PICTURES // 2]
-                rest = [s for s in shown if not s.clear]
-                at = np.linspace(0, len(rest) - 1, min(len(rest), PICTURES - len(clear))).astype(int)
-                shown = sorted([*clear, *(rest[i] for i in dict.fromkeys(at.tolist()))], key=lambda s: s.frame)
+                clear = _spread([s for s in shown if s.clear], PICTURES // 2)
+                rest = _spread([s for s in shown if s not in clear], PICTURES - len(clear))
+                shown = sorted([*clear, *rest], key=lambda s: s.frame)
             strip.shots = shown
         return sorted(order, key=lambda s: s.track)
 
@@ -90,6 +89,12 @@ class Strips:
             _jpeg(original, box) if self._show else None,
             clear,
         )
+
+
+def _spread(shots: list[Shot], count: int) -> list[Shot]:
+    """At most ``count`` of them, evenly."""
+    at = np.linspace(0, len(shots) - 1, min(len(shots), count)).round().astype(int)
+    return [shots[i] for i in at]
 
 
 def _jpeg(rgb: ByteArray, box: FloatArray) -> bytes:

@@ -57,21 +57,15 @@ def _recognisers(result: AuditResult, settings: AuditSettings) -> Iterator[Check
     for judge in result.judges:
         if blind(judge, settings):
             continue
-        for far, compared in judge.same_frame.items():
-            yield from _share(
-                f"faces matched at {100 * far:g} % false accepts", compared, settings.match, settings, judge.name
-            )
-        for far, compared in judge.any_frame.items():
-            yield from _share(
-                f"people matched in any frame at {100 * far:g} % false accepts", compared, settings.any_frame, settings,
-                judge.name,
-            )  # fmt: skip
-        for far, compared in judge.other_frame.items():
-            if compared.protected is not None:
-                yield from _share(
-                    f"faces matched to another frame at {100 * far:g} % false accepts", compared, settings.match, settings,
-                    judge.name,
-                )  # fmt: skip
+        for name, by_far, limit in (
+            ("faces matched", judge.same_frame, settings.match),
+            ("people matched in any frame", judge.any_frame, settings.any_frame),
+            ("faces matched to another frame", judge.other_frame, settings.match),
+        ):
+            for far, compared in by_far.items():
+                if compared.protected is not None or by_far is not judge.other_frame:
+                    at = f"{name} at {100 * far:g} % false accepts"
+                    yield from _share(at, compared, limit, settings, judge.name)
         if judge.average.protected is not None:
             yield from _share("averages of frames matched", judge.average, settings.average, settings, judge.name)
         for n, limit in ((1, settings.rank1), (5, settings.rank5)):

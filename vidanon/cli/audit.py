@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,7 +127,7 @@ def audit(
     for line in lines(result, written):
         terminal.result(line)
     if not result.passed:
-        first, *rest = result.problems or ["no limit was asked for, so nothing was judged"]
+        first, *rest = result.headlines or ["no limit was asked for, so nothing was judged"]
         more = f" (and {len(rest)} more)" if rest else ""
         raise AuditError(f"{protected.name} did not pass: {first}{more}; protect it more strongly, and look at it")
 
@@ -141,10 +142,14 @@ def find_judges(
     from vidanon.audit.judges import objection
     from vidanon.recognise.assemble import NAMES, make_recogniser
     from vidanon.recognise.description_file import known_recognisers
+    from vidanon.recognise.student import read_description
     from vidanon.runtime.device import choose_runtime
+    from vidanon.zoo import resolve
 
     runtime = choose_runtime(device)
     known = list(known_recognisers().values())
+    with contextlib.suppress(ModelError):  # a run may have used it even where it is not asked to judge
+        known.append(read_description(resolve("student", offline=True)))
     refused: dict[str, str] = {}
     judges: list[Recogniser] = []
     for name in names or NAMES:

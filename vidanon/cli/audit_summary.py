@@ -15,10 +15,8 @@ FAR = 0.01
 def lines(result: AuditResult, written: list[Path]) -> Iterator[str]:
     """The summary, a line each."""
     yield f"{result.protected} against {result.original}: {'passed' if result.passed else 'NOT PASSED'}"
-    for problem in result.problems[:8]:
+    for problem in result.headlines:
         yield f"  problem     {problem}"
-    if len(result.problems) > 8:
-        yield f"  problem     and {len(result.problems) - 8} more: see the report"
     pairing = result.pairing
     moved = f"{pairing.judged} of them told from their neighbours" if pairing.judged else "too still to tell a shift"
     yield f"  frames      {pairing.paired} of {result.frames} paired by time, {moved}"
