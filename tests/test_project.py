@@ -18,7 +18,7 @@ LAYERS = (
     {"", "types", "errors", "config"},
     {"media", "runtime", "zoo"},
     {"detect", "faces", "track", "protect", "segments", "recognise", "generate"},
-    {"analyse", "verify", "treatment", "preview"},
+    {"analyse", "likeness", "verify", "treatment", "preview"},
     {"render"},
     {"build"},
     {"cli", "__main__", "audit", "evaluate", "train"},
