@@ -150,3 +150,14 @@ need_ffmpeg() {
     fi
     say "ffmpeg is not installed: what needs it is skipped (Debian: apt-get install ffmpeg)"
 }
+
+# need_chromium: tests open the HTML report in it (the product itself never calls it).
+need_chromium() {
+    command -v chromium >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "installing chromium (tests open the HTML report in it)"
+        { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null 2>&1 </dev/null
+        command -v chromium >/dev/null 2>&1 && return
+    fi
+    say "chromium is not installed: what needs it is skipped (Debian: apt-get install chromium)"
+}

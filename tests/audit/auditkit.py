@@ -11,6 +11,15 @@ import av
 import cv2
 import numpy as np
 
+from vidanon.audit import verdict
+from vidanon.audit.coverage import Coverage
+from vidanon.audit.figures import JudgeFigures
+from vidanon.audit.pairs import Pairing
+from vidanon.audit.picture import Picture
+from vidanon.audit.rates import Compared, Rate
+from vidanon.audit.result import AuditResult
+from vidanon.audit.strips import Shot, Strip
+from vidanon.config import AuditSettings
 from vidanon.recognise.base import ARCFACE_112, DLIB_150, Description
 from vidanon.types import ByteArray, FloatArray
 
@@ -102,3 +111,47 @@ class OnnxJudge:
         if self.description.metric == "cosine":
             out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-9)
         return out
+
+
+def jpeg(value: int) -> bytes:
+    done, data = cv2.imencode(".jpg", np.full((104, 104, 3), value, np.uint8))
+    assert done
+    return bytes(data)
+
+
+def made_up(protected: str = "out.mp4", *, passed: bool = False, faces: bool = False) -> AuditResult:
+    """A result with every part filled, as an audit would leave it."""
+
+    def compared(value: float, clean: float | None = None) -> Compared:
+        own = Rate(value, max(0.0, value - 0.1), min(1.0, value + 0.1), round(100 * value), 100)
+        floor = Rate(0.01, 0, 0.05, 1, 100)
+        return Compared(own, floor, floor, None if clean is None else Rate(clean, 0.9, 1, 95, 100))
+
+    value = 0.01 if passed else 0.4
+    at = {0.01: compared(value, 0.95), 0.001: compared(value / 2, 0.9)}
+    judges = [
+        JudgeFigures(
+            name, "ab" * 32, "MIT", "LFW", {0.01: 0.25, 0.001: 0.35}, at, at, at, compared(value), 201,
+            {1: compared(0.3, 0.99), 5: compared(0.5, 1)}, {1: compared(0.6), 5: compared(0.9)},
+            {name: [(7 * i) % 23 for i in range(56)] for name in ("protected", "solid", "impostor")},
+            np.linspace(-0.5, 1, 57).tolist(), [(i, 0.2 * np.sin(i / 9) - 0.1) for i in range(0, 300, 2)],
+        )
+        for name in ("student", "a_judge_with_quite_a_long_name")
+    ]  # fmt: skip
+    strips = [
+        Strip(t, 41.0, [Shot(9 * i, None if clear else jpeg(40 * t), jpeg(200) if faces else None, clear)
+                        for i, clear in enumerate([False] * 6 + [t == 2, False])])
+        for t in (1, 2, 3)
+    ]  # fmt: skip
+    result = AuditResult(
+        "original.mp4", protected, "12" * 32, "34" * 32, "blur", "this audit's own look at the original (mtcnn+yunet)",
+        True, 300, 300, 12.0, 3, 900, 700, {"too small": 150, "turned away": 50}, 0, 2, 0,
+        Pairing(300, judged=280), Picture(900, 0 if passed else 4, worst_detail=0.9, change=1.0, disguise=5.0,
+                                          warp_in=2.0, warp_out=2.1, warped=9, frames=60),
+        [Coverage("dlib-hog", False, 60, 180, 170, 3, 0), Coverage("yunet", True, 60, 180, 180, 9, 0)], judges,
+        {"facenet": "has no weights here"}, 200, "libx264", strips, settings=AuditSettings().model_dump(mode="json"),
+        notes=["no distractors were given: see --distractors"],
+    )  # fmt: skip
+    result.failures = verdict.failures(result, AuditSettings())
+    result.checks = verdict.checks(result, AuditSettings())
+    return result

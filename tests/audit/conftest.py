@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,15 +75,7 @@ class Scene:
 
 @pytest.fixture(scope="session")
 def scene(test_data: Path) -> Scene:
-    found = os.environ.get("VIDANON_MODELS")
-    os.environ["VIDANON_MODELS"] = str(test_data / "detectors")
-    try:
-        detector = make_detectors(DetectSettings(), choose_runtime("cpu", 1)).finder
-    finally:
-        if found is None:
-            del os.environ["VIDANON_MODELS"]
-        else:
-            os.environ["VIDANON_MODELS"] = found
+    detector = make_detectors(DetectSettings(detector="mtcnn"), choose_runtime("cpu", 1)).finder
     portraits, boxes, marks = [], [], []
     with tarfile.open(test_data / "faces" / "donors384.tar") as tar:
         for member in sorted((m for m in tar if m.name.endswith((".jpg", ".png"))), key=lambda m: m.name):

@@ -12,12 +12,12 @@ from conftest import FRAMES, Scene
 from vidanon.audit.judges import RunFacts
 from vidanon.audit.result import AuditResult
 from vidanon.audit.run import Asked, audit
-from vidanon.config import AuditSettings, RunConfig
+from vidanon.config import AuditSettings, DetectSettings, RunConfig
 from vidanon.errors import UsageError
 from vidanon.recognise.base import Recogniser
 
 Output = Callable[..., Path]
-CONFIG = RunConfig(audit=AuditSettings(look_every=25), threads=1)
+CONFIG = RunConfig(audit=AuditSettings(look_every=25), detect=DetectSettings(detector="mtcnn"), threads=1)
 
 
 def judged(

@@ -17,7 +17,7 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
-  margin: 0; background: var(--page); color: var(--text);
+  margin: 0; background: var(--page); color: var(--text); overflow-wrap: anywhere;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
 }
 .skip { position: absolute; left: -100rem; }
@@ -67,7 +67,7 @@ code { font-size: .86em; overflow-wrap: anywhere; }
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.1rem 2.2rem;
 }
 .measure h4 { margin: 0 0 .3rem; font-size: .93rem; font-weight: 600; }
-.bar { display: grid; grid-template-columns: 6.2rem 1fr 3.9rem; align-items: center; gap: .6rem; font-size: .85rem; }
+.bar { display: grid; grid-template-columns: 6.2rem minmax(0, 1fr) 3.9rem; align-items: center; gap: .6rem; font-size: .85rem; }
 .bar + .bar { margin-top: .2rem; }
 .bar .name { color: var(--soft); white-space: nowrap; }
 .bar .value { text-align: right; font-variant-numeric: tabular-nums; }
@@ -114,9 +114,9 @@ footer { padding-bottom: 3rem; margin-top: 2.5rem; font-size: .86rem; color: var
   body { font-size: 15px; }
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   .card { padding: .85rem .9rem; }
-  .bar { grid-template-columns: 5.2rem 1fr 3.4rem; gap: .4rem; font-size: .8rem; }
+  .bar { grid-template-columns: 5.2rem minmax(0, 1fr) 3.4rem; gap: .4rem; font-size: .8rem; }
   .strip img, .strip .hidden { width: 4.55rem; height: 4.55rem; }
-  .facts { grid-template-columns: 1fr 1fr; }
+  .facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @media print { body { background: #fff; } .card, .facts div { break-inside: avoid; } details > * { display: block; } }
 """

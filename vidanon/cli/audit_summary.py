@@ -25,7 +25,7 @@ def lines(result: AuditResult, written: list[Path]) -> Iterator[str]:
         reasons = ", ".join(f"{count} {why}" for why, count in sorted(result.left_out.items(), key=lambda i: -i[1]))
         yield f"  left out    {sum(result.left_out.values())}: {reasons}"
     for judge in result.judges:
-        yield f"  {judge.name}, at {FAR:.0%} false accepts"
+        yield f"  {judge.name}, at {100 * FAR:g} % false accepts"
         yield f"    {'':<22}{'output':>16}{'solid fill':>12}{'impostors':>12}{'unprotected':>13}"
         yield _row("same frame", judge.same_frame[FAR])
         yield _row("any frame of a track", judge.any_frame[FAR])
