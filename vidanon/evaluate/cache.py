@@ -18,6 +18,7 @@ from vidanon.recognise.base import Description
 from vidanon.types import FloatArray
 
 _KEY = 32  # bytes of a SHA-256
+_CROP = 2  # to be counted up when recognise.crop cuts otherwise: what was cut before then counts no more
 
 
 class VectorCache:
@@ -85,7 +86,7 @@ class _Locked:
 def embedding_file(folder: Path, description: Description) -> Path:
     """The cache file of one recogniser, by its file's hash and by how its crops are cut."""
     use = (description.size, description.template, description.channels, description.offset, description.scale,
-           description.metric)  # fmt: skip
+           description.metric, _CROP)  # fmt: skip
     return folder / f"{description.sha256}-{hashlib.sha256(repr(use).encode()).hexdigest()[:16]}.vectors"
 
 

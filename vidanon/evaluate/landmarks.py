@@ -1,4 +1,7 @@
-"""Where the faces of photos are: from a table, or found by the program's own detectors."""
+"""Where the faces of photos are: from a table, or found by the program's own detectors.
+
+In a table pixel centres lie at integers, as OpenCV and most others count; everywhere else in the program at +0.5.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def read_landmarks(path: Path) -> dict[str, FloatArray]:
         with path.open(newline="", encoding="utf-8") as stream:
             for line in csv.DictReader(stream):
                 values = [float(line[field]) for field in _FIELDS]
-                found[key(line["path"])] = np.array(values, np.float32).reshape(5, 2)
+                found[key(line["path"])] = np.array(values, np.float32).reshape(5, 2) + np.float32(0.5)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a table of landmarks") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -61,7 +64,8 @@ def find_landmarks(
                     continue  # the row that an interruption cut short
                 done.add(line["path"])
                 if line["rex"]:
-                    found[key(line["path"])] = np.array([line[f] for f in _FIELDS], np.float32).reshape(5, 2)
+                    values = [float(line[f]) for f in _FIELDS]
+                    found[key(line["path"])] = np.array(values, np.float32).reshape(5, 2) + np.float32(0.5)
     todo = [name for name in names if name not in done]
     fresh = not table.is_file()
     with table.open("a", newline="", encoding="utf-8") as stream:
@@ -79,7 +83,7 @@ def find_landmarks(
                     writer.writerow([name, *[""] * 10])
                     continue
                 found[key(name)] = best.landmarks
-                writer.writerow([name, *(f"{v:.2f}" for v in best.landmarks.ravel())])
+                writer.writerow([name, *(f"{v - 0.5:.2f}" for v in best.landmarks.ravel())])
             stream.flush()
             if progress is not None:
                 progress(min(len(todo), start + _AT_ONCE), len(todo))

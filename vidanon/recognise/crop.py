@@ -17,5 +17,5 @@ def crop(rgb: ByteArray, landmarks: FloatArray, description: Description) -> Byt
     """
     size = description.size
     matrix = similarity(landmarks, np.array(description.template, np.float32)).astype(np.float64)
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # landmarks have pixel centres at +0.5, the template and cv2 at 0
+    matrix[:, 2] += matrix[:, :2].sum(1) / 2  # landmarks have pixel centres at +0.5, the template and cv2 at 0
     return np.asarray(cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
