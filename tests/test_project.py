@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vidanon"
 #: a module may import from its own layer and from those before it
 LAYERS = (
-    {"", "types", "errors", "config"},
+    {"", "types", "errors", "config", "progress"},
     {"media", "runtime", "zoo"},
     {"detect", "faces", "track", "protect", "segments", "recognise", "generate"},
     {"analyse", "likeness", "verify", "treatment", "preview"},

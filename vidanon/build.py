@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vidanon.analyse import analyse
@@ -16,6 +15,7 @@ from vidanon.media.encode import SegmentEncoder
 from vidanon.media.sink import open_sink
 from vidanon.media.source import FileSource, open_source
 from vidanon.preview import ContactSheet
+from vidanon.progress import Progress
 from vidanon.protect.base import Protector
 from vidanon.protect.obscure import Blur, Mask, Pixelate
 from vidanon.recognise.student import load_student
@@ -27,15 +27,6 @@ from vidanon.types import Action, RunReport
 from vidanon.verify import Eyes
 
 PROTECTORS: dict[str, type[Mask] | type[Pixelate] | type[Blur]] = {cls.name: cls for cls in (Mask, Pixelate, Blur)}
-
-
-@dataclass(frozen=True)
-class Progress:
-    stage: str  #: "analyse" or "render"
-    done: int  #: units
-    total: int | None  #: units, where known
-    seconds: float  #: since the stage began
-    unit: str = "frames"
 
 
 def run_file(

@@ -45,7 +45,7 @@ SWALLOWING_CORE = WAITING_CORE.replace(
         more["progress"](Progress("render", 1, 2, 1.0))
         print("went on", flush=True)
 """,
-).replace("import sys, time, types", "import sys, time, types\nfrom vidanon.build import Progress")
+).replace("import sys, time, types", "import sys, time, types\nfrom vidanon.progress import Progress")
 
 
 def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None)
 def test_help_names_every_option_and_command() -> None:
     done = run("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for word in ("--mode", "--min-face", "--keep", "--report", "--verify", "vidanon models", "vidanon doctor"):
+    for word in ("--mode", "--min-face", "--keep", "--report", "--verify", "vidanon audit", "eval", "train", "models"):
         assert word in done.stdout, word
     assert run("models", "--help").returncode == 0
 

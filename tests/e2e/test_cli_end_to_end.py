@@ -86,6 +86,24 @@ def seeds(mode: str, folder: Path) -> list[Path]:
     return outputs
 
 
+def test_the_report_names_the_recogniser_that_looked(tmp_path: Path) -> None:
+    """An audit must not take it for an independent judge. It is not asked about a solid fill."""
+    for mode, asked in (("mask", False), ("blur", True)):
+        report = tmp_path / f"{mode}.json"
+        words = [
+            str(PORTRAIT),
+            str(tmp_path / f"{mode}.mp4"),
+            "--mode",
+            mode,
+            "--report",
+            str(report),
+            "--end-time",
+            "1",
+        ]
+        assert main([*words, "--quiet"]) == 0
+        assert ("student" in json.loads(report.read_text())["models"]) == asked
+
+
 def test_without_texture_nothing_of_the_face_is_in_the_mosaic(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     words = [str(PORTRAIT), str(output), "--mode", "pixelate", "--texture", "0", "--end-time", "2", "--quiet"]

@@ -17,7 +17,10 @@ HELP = (
     "Every face that is found is followed and covered from its first frame to its last, and each piece of the output "
     "is decoded again and checked before it is kept. Faces only: body, clothes, gait, voice and place identify too."
 )
-EPILOG = "Other commands: vidanon models, vidanon doctor (each has --help). For a file of that name write ./models"
+EPILOG = (
+    "Other commands: vidanon audit (an output beside its original), vidanon eval, vidanon train, vidanon models, "
+    "vidanon doctor (each has --help). For a file of that name write ./models"
+)
 
 
 def _setting(panel: str, help: str, flag: str, *names: str, words: bool = False) -> Any:

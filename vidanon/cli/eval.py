@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidanon.build import Progress
 from vidanon.cli.signals import Signals
 from vidanon.cli.terminal import Terminal
 from vidanon.errors import InputError, UsageError
+from vidanon.progress import Progress
 
 if TYPE_CHECKING:
     from vidanon.evaluate.landmarks import Landmarks

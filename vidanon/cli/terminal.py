@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from vidanon.build import Progress
+    from vidanon.progress import Progress
 
 EVERY_SECONDS = 5.0  #: between two plain progress lines
 STAGES = {"analyse": "finding faces", "render": "protecting"}
