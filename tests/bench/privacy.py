@@ -33,7 +33,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.bench.judges import DESCRIPTIONS, Judge
 from vidanon.config import ProtectSettings
 from vidanon.faces.align import apply, similarity
 from vidanon.faces.blend import blend, split
@@ -41,6 +40,10 @@ from vidanon.faces.gather import gather
 from vidanon.media.planes import from_av, to_av
 from vidanon.protect.base import Protector
 from vidanon.protect.obscure import Blur, Mask, Pixelate
+from vidanon.recognise.base import Recogniser, similarities, threshold
+from vidanon.recognise.crop import crop
+from vidanon.recognise.described import load_described
+from vidanon.runtime.device import choose_runtime
 from vidanon.types import FloatArray, Frame, PlanRow, RowState
 
 matplotlib.use("Agg")
@@ -48,6 +51,8 @@ from matplotlib import pyplot  # noqa: E402  (after the backend is chosen)
 
 Bytes = NDArray[np.uint8]
 MIN_EYES = 24.0  #: px between the eyes
+JUDGES = ("mobileface_v2", "mobileface_v3", "dlib_densenet")  #: of the test data; they take no part in the product
+FAR = 0.01
 GROUPS = ("all", "photos", "crowd", "street", "close")
 TRACKS = 10**5  #: more than one clip has
 PROTECTORS: dict[str, type[Protector]] = {"mask": Mask, "pixelate": Pixelate, "blur": Blur}
@@ -235,6 +240,16 @@ def through_x264(frames: Sequence[Frame], crf: float) -> list[Bytes]:
 # Judging -------------------------------------------------------------------------------------------------
 
 
+def load_judges(data: Path) -> list[Recogniser]:
+    """The recognisers of the test data, with the thresholds that the program knows for them."""
+    runtime = choose_runtime("cpu", 1)
+    return [load_described(data / "recognisers" / f"{name}.onnx", runtime) for name in JUDGES]
+
+
+def name_of(judge: Recogniser) -> str:
+    return judge.description.name
+
+
 def counted(clip: Clip) -> list[PlanRow]:
     return [row for row in clip.rows if row.landmarks is not None and _eyes(row.landmarks) >= MIN_EYES]
 
@@ -243,22 +258,23 @@ def _eyes(marks: FloatArray) -> float:
     return float(np.linalg.norm(marks[1] - marks[0]))
 
 
-def embed(judge: Judge, clip: Clip, pictures: Sequence[Bytes]) -> FloatArray:
+def embed(judge: Recogniser, clip: Clip, pictures: Sequence[Bytes]) -> FloatArray:
     """(N, D) of the counted faces of ``pictures``, aligned by the source's landmarks."""
     crops = []
     for row in counted(clip):
         assert row.landmarks is not None
-        crops.append(judge.align(pictures[row.frame], row.landmarks))
-    return judge.embed(crops)
+        crops.append(crop(pictures[row.frame], row.landmarks, judge.description))
+    return judge.embed(np.stack(crops))
 
 
-def match_rate(judge: Judge, source: FloatArray, output: FloatArray) -> tuple[int, int]:
+def match_rate(judge: Recogniser, source: FloatArray, output: FloatArray) -> tuple[int, int]:
     """Faces whose output matches their own source frame at the recogniser's bar, and faces."""
-    own = np.array([judge.similarities(a[None], b[None])[0, 0] for a, b in zip(source, output, strict=True)])
-    return int((own >= judge.bar).sum()), len(own)
+    about = judge.description
+    own = np.array([similarities(about, a[None], b[None])[0, 0] for a, b in zip(source, output, strict=True)])
+    return int((own >= threshold(about, FAR)).sum()), len(own)
 
 
-def parrot_rate(judge: Judge, clip: Clip, embeddings: FloatArray) -> float:
+def parrot_rate(judge: Recogniser, clip: Clip, embeddings: FloatArray) -> float:
     """Share of second photos whose nearest first photo is the same person's; both protected alike."""
     people = [clip.people[row.frame] for row in counted(clip)]
     first: dict[str, int] = {}
@@ -268,13 +284,13 @@ def parrot_rate(judge: Judge, clip: Clip, embeddings: FloatArray) -> float:
     names = [name for name in first if name in second]
     gallery = embeddings[[first[name] for name in names]]
     probes = embeddings[[second[name] for name in names]]
-    return float((judge.similarities(probes, gallery).argmax(1) == np.arange(len(names))).mean())
+    return float((similarities(judge.description, probes, gallery).argmax(1) == np.arange(len(names))).mean())
 
 
-def measure(clips: Sequence[Clip], judges: Sequence[Judge], tried: Sequence[Variant], crf: float) -> dict:
+def measure(clips: Sequence[Clip], judges: Sequence[Recogniser], tried: Sequence[Variant], crf: float) -> dict:
     """Rates by variant, group and recogniser, with the counts they come from."""
     sources = {clip.name: [to_rgb(frame) for frame in clip.frames] for clip in clips}
-    known = {(j.name, c.name): embed(j, c, sources[c.name]) for j in judges for c in clips if counted(c)}
+    known = {(name_of(j), c.name): embed(j, c, sources[c.name]) for j in judges for c in clips if counted(c)}
     results: dict = {}
     for variant in [Variant("source", tried[0].settings, "source", 0.0), *tried]:
         counts: dict[tuple[str, str], np.ndarray] = {}
@@ -286,19 +302,19 @@ def measure(clips: Sequence[Clip], judges: Sequence[Judge], tried: Sequence[Vari
             pictures = through_x264(frames, crf)
             for judge in judges:
                 output = embed(judge, clip, pictures)
-                hit = np.array(match_rate(judge, known[judge.name, clip.name], output))
+                hit = np.array(match_rate(judge, known[name_of(judge), clip.name], output))
                 for group in (clip.group, "all"):
-                    counts[group, judge.name] = counts.get((group, judge.name), np.zeros(2, int)) + hit
+                    counts[group, name_of(judge)] = counts.get((group, name_of(judge)), np.zeros(2, int)) + hit
                 if clip.people:
-                    parrot[judge.name] = parrot_rate(judge, clip, output)
+                    parrot[name_of(judge)] = parrot_rate(judge, clip, output)
         results[variant.name] = {
             "kind": variant.kind,
             "strength": variant.strength,
             "match": {
-                group: {j.name: float(counts[group, j.name][0] / counts[group, j.name][1]) for j in judges}
+                group: {name_of(j): float(counts[group, name_of(j)][0] / counts[group, name_of(j)][1]) for j in judges}
                 for group in sorted({g for g, _ in counts})
             },
-            "faces": {group: int(counts[group, judges[0].name][1]) for group in sorted({g for g, _ in counts})},
+            "faces": {group: int(counts[group, name_of(judges[0])][1]) for group in sorted({g for g, _ in counts})},
             "parrot": parrot,
         }
         print(line(variant.name, results[variant.name], judges), flush=True)
@@ -313,26 +329,28 @@ def passes(result: dict, floor: dict) -> bool:
 # Showing -------------------------------------------------------------------------------------------------
 
 
-def heading(judges: Sequence[Judge]) -> str:
-    return f"{'':14}" + "".join(f"{j.name + ' ' + '/'.join(GROUPS):>50}" for j in judges) + "   parrot"
+def heading(judges: Sequence[Recogniser]) -> str:
+    return f"{'':14}" + "".join(f"{name_of(j) + ' ' + '/'.join(GROUPS):>50}" for j in judges) + "   parrot"
 
 
-def line(name: str, result: dict, judges: Sequence[Judge]) -> str:
+def line(name: str, result: dict, judges: Sequence[Recogniser]) -> str:
     cells = []
     for judge in judges:
-        groups = [result["match"].get(group, {}).get(judge.name) for group in GROUPS]
+        groups = [result["match"].get(group, {}).get(name_of(judge)) for group in GROUPS]
         cells.append(f"{' '.join('    -  ' if g is None else f'{g:6.1%} ' for g in groups):>50}")
-    parrot = " ".join(f"{result['parrot'][j.name]:4.0%}" for j in judges if j.name in result["parrot"])
+    parrot = " ".join(f"{result['parrot'][name_of(j)]:4.0%}" for j in judges if name_of(j) in result["parrot"])
     return f"{name:14}" + "".join(cells) + f"   {parrot}"
 
 
-def plot(results: dict, judges: Sequence[Judge], path: Path) -> None:
+def plot(results: dict, judges: Sequence[Recogniser], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
     for axis, kind, label in zip(axes, ("pixelate", "blur"), ("cells across the face", "sigma / face"), strict=True):
         for colour, judge in zip(("C0", "C1", "C2"), judges, strict=False):
-            points = [(r["strength"], r["match"]["all"][judge.name]) for r in results.values() if r["kind"] == kind]
-            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=judge.name)
-            axis.axhline(results["mask ellipse"]["match"]["all"][judge.name], color=colour, linestyle=":", linewidth=1)
+            points = [(r["strength"], r["match"]["all"][name_of(judge)]) for r in results.values() if r["kind"] == kind]
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=name_of(judge))
+            axis.axhline(
+                results["mask ellipse"]["match"]["all"][name_of(judge)], color=colour, linestyle=":", linewidth=1
+            )
         axis.axhline(0.02, color="grey", linewidth=0.8)
         axis.set(title=kind, xlabel=label, ylim=(0, 0.3))
     axes[0].set_ylabel("match to the same frame at 1 % FAR")
@@ -395,7 +413,7 @@ def main() -> None:
     clips = [photos(arguments.data, arguments.photos, arguments.seed)]
     clips.append(crowd(clips[0], 168, arguments.frames))
     clips += footage(arguments.data, arguments.frames, arguments.step)
-    judges = [Judge(name, arguments.data / "recognisers") for name in DESCRIPTIONS]
+    judges = load_judges(arguments.data)
     for clip in clips:
         print(
             f"{clip.name}: {clip.group}, {len(clip.frames)} frames, {len(clip.rows)} faces, {len(counted(clip))} count"

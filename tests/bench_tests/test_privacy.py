@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.bench import privacy
-from tests.bench.judges import DESCRIPTIONS, Judge
 from vidanon.config import ProtectSettings
+from vidanon.recognise.base import similarities, threshold
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,15 @@ def test_a_crowd_keeps_every_face_where_its_row_says(clip):
     assert np.abs(a - b).max() < 12
 
 
-@pytest.mark.parametrize("name", DESCRIPTIONS)
+@pytest.mark.parametrize("name", privacy.JUDGES)
 def test_defaults_hide_faces_that_a_recogniser_knows(data, clip, name):
     """Every face matches its own decoded source; none or one of sixteen its protected frame, in each mode."""
-    judge = Judge(name, data / "recognisers")
+    judge = next(judge for judge in privacy.load_judges(data) if privacy.name_of(judge) == name)
     source = privacy.embed(judge, clip, [privacy.to_rgb(f) for f in clip.frames])
     coded = privacy.embed(judge, clip, privacy.through_x264(clip.frames, 20))
     assert privacy.match_rate(judge, source, coded) == (16, 16)
     for mode in ("mask", "pixelate", "blur"):
         pictures = privacy.through_x264(privacy.protect(clip, ProtectSettings(mode=mode)), 20)
         assert privacy.match_rate(judge, source, privacy.embed(judge, clip, pictures))[0] <= 1
-    impostors = judge.similarities(source[0::2], source[0::2])[~np.eye(8, dtype=bool)]
-    assert (impostors >= judge.bar).mean() < 0.15
+    impostors = similarities(judge.description, source[0::2], source[0::2])[~np.eye(8, dtype=bool)]
+    assert (impostors >= threshold(judge.description, privacy.FAR)).mean() < 0.15
