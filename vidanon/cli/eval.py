@@ -75,6 +75,7 @@ def lfw(
 
     Writes OUT/lfw.json and OUT/lfw.png.
     """
+    from vidanon.evaluate.extras import need
     from vidanon.evaluate.lfw import read_pairs, spread
     from vidanon.evaluate.photos import open_photos
     from vidanon.evaluate.plots import plot_verification
@@ -82,6 +83,7 @@ def lfw(
     from vidanon.evaluate.verification import fit, verify
 
     terminal, runtime = _terminal(ctx, quiet), _runtime(device, threads)
+    need("matplotlib.figure", "matplotlib")  # before the work, not after it
     chosen = spread(read_pairs(pairs), limit)
     photos = open_photos(data)
     wanted = {name for pair in chosen for name in (pair.first, pair.second)}
@@ -130,6 +132,7 @@ def pair(
 
     ORIGINAL may hold more photos than PROTECTED: they are the gallery. Writes OUT/pair.json and OUT/pair.png.
     """
+    from vidanon.evaluate.extras import need
     from vidanon.evaluate.photos import open_photos
     from vidanon.evaluate.pictures import compare
     from vidanon.evaluate.plots import plot_protection
@@ -137,6 +140,8 @@ def pair(
     from vidanon.evaluate.tables import protection_lines, write_json
 
     terminal, runtime = _terminal(ctx, quiet), _runtime(device, threads)
+    need("matplotlib.figure", "matplotlib")  # before the work, not after it
+    need("sklearn.svm", "scikit-learn")
     originals, copies = open_photos(original), open_photos(protected)
     marks = _landmarks(landmarks, originals, originals.names, out, runtime, terminal)
     matched = match_up(originals, copies, marks)
