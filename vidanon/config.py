@@ -77,8 +77,8 @@ class EncodeSettings(Settings):
 class AuditSettings(Settings):
     """What an audit counts, and the limits it has to keep. A limit of null is reported and not asked for.
 
-    A share of matches passes at its limit, and above it only where a solid fill of the same faces matches as often
-    (``margin``): what lies beside the face is then what matches.
+    A share of matches passes at its limit, and above it only where a solid fill of the same faces lies above it too and
+    matches as often (``margin``, or a difference that may be chance): then what lies beside the face is what matches.
     """
 
     min_eyes: float = Field(24.0, gt=0, description="px between the eyes below which recognisers say nothing")

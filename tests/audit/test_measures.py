@@ -15,7 +15,7 @@ from vidanon.audit import verdict
 from vidanon.audit.coverage import CoverageLook
 from vidanon.audit.faces import CARRIED, KEPT, NO_LANDMARKS, OUTSIDE, SMALL, TURNED, Face, faces_of
 from vidanon.audit.picture import PictureMeasures
-from vidanon.audit.rates import Compared, Rate, rate
+from vidanon.audit.rates import Compared, Rate, excess, rate
 from vidanon.audit.recognition import KEEP, Evenly, Kept
 from vidanon.audit.result import number
 from vidanon.config import AuditSettings
@@ -78,25 +78,41 @@ def test_few_blocks_leave_much_open() -> None:
     assert few is not None and many is not None and few.high > 0.5 and many.high < 0.05
 
 
-def compared(value: float | None, solid: float | None = None) -> Compared:
+def compared(value: float | None, solid: float | None = None, excess: float | None = None) -> Compared:
     def of(v: float | None) -> Rate | None:
-        return None if v is None else Rate(v, v, v, 0, 1)
+        return None if v is None else Rate(v, v - 0.1, v + 0.1, 0, 1)
 
-    return Compared(of(value), of(solid))
+    return Compared(of(value), of(solid), excess=excess)
 
 
 @pytest.mark.parametrize(
-    ("value", "solid", "passed"),
+    ("given_share", "passed"),
     [
-        (0.05, 0.0, True), (0.06, 0.0, False), (0.06, 0.05, True), (0.30, 0.29, True), (0.30, 0.25, False),
-        (None, 0.5, False),
+        (compared(0.05, 0.0), True),
+        (compared(0.06, 0.0), False),
+        (compared(0.06, 0.05, -0.5), False),  # a quiet floor excuses nothing, however few the faces
+        (compared(0.30, 0.29, 0.01), True),
+        (compared(0.30, 0.25, 0.01), True),
+        (compared(0.30, 0.25, 0.03), False),
+        (compared(0.30, None), False),
+        (compared(None, 0.5), False),
     ],
-)  # fmt: skip
-def test_a_share_passes_at_its_limit_or_beside_the_solid_fill(
-    value: float | None, solid: float | None, passed: bool
-) -> None:
-    (check,) = verdict._share("share", compared(value, solid), 0.05, AuditSettings(), "judge")
+)
+def test_a_share_passes_at_its_limit_or_beside_the_solid_fill(given_share: Compared, passed: bool) -> None:
+    (check,) = verdict._share("share", given_share, 0.05, AuditSettings(), "judge")
     assert check.passed is passed
+
+
+def test_of_few_cases_only_what_is_sure_misses_a_limit() -> None:
+    for value, passed in ((0.2, True), (0.3, False)):
+        (check,) = verdict._share("share", compared(value, 0.0), 0.15, AuditSettings(), "judge", doubt=True)
+        assert check.passed is passed and ("may be chance" in check.note) is passed
+
+
+def test_an_excess_over_the_floor_is_told_from_chance() -> None:
+    assert (excess([20, 22, 25], [1, 0, 2], [25, 25, 25]) or 0) > 0.7
+    assert (excess([10, 1], [3, 4], [11, 11]) or 0) < 0, "one track more, one less"
+    assert excess([], [], []) is None
 
 
 def test_limits_that_are_null_are_not_asked_for() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from vidanon.audit.distractors import Distractors, Picture, as_frame, embed_all, rgb_of, sized
 from vidanon.audit.floor import Copyist
 from vidanon.audit.judges import FARS
-from vidanon.audit.rates import Compared, Rate, each, rate
+from vidanon.audit.rates import Compared, Rate, each, excess, rate
 from vidanon.audit.recognition import PROTECTED, SOLID, SOURCES, Kept, Recognition
 from vidanon.evaluate.metrics_rank import ranks
 from vidanon.recognise.base import Recogniser, similarities
@@ -76,9 +76,12 @@ def figures(
 def _same_frame(found: Recognition, level: int, seed: int) -> Compared:
     blocks = [block for tally in found.tracks.values() for block in tally.blocks]
     counts = [block.count for block in blocks]
-    protected, solid = (rate([b.hits[s][level] for b in blocks], counts, seed) for s in (PROTECTED, SOLID))
+    hits = [[b.hits[s][level] for b in blocks] for s in (PROTECTED, SOLID)]
+    protected, solid = (rate(h, counts, seed) for h in hits)
     impostor = rate([b.stranger_hits[level] for b in blocks], [b.strangers for b in blocks], seed)
-    return Compared(protected, solid, impostor)
+    stranger = rate([b.mistaken[level] for b in blocks], [b.strangers for b in blocks], seed)
+    more = excess(hits[PROTECTED], hits[SOLID], counts, seed)
+    return Compared(protected, solid, impostor, stranger=stranger, excess=more)
 
 
 def _any_frame(found: Recognition, level: int) -> Compared:
@@ -108,14 +111,15 @@ def _other_frame(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], 
     return Compared(
         rate(hits["protected"], counts, seed), rate(hits["solid"], counts, seed), impostor,
         rate(hits["original"], counts, seed),
+        excess=excess(hits["protected"], hits["solid"], counts, seed),
     )  # fmt: skip
 
 
 def _average(found: Recognition) -> Compared:
     tracks = [a for a in found.averages.values() if a]
     counts = [len(a) for a in tracks]
-    protected, solid = (rate([sum(r[s] for r in a) for a in tracks], counts) for s in (PROTECTED, SOLID))
-    return Compared(protected, solid)
+    hits = [[sum(r[s] for r in a) for a in tracks] for s in (PROTECTED, SOLID)]
+    return Compared(rate(hits[0], counts), rate(hits[1], counts), excess=excess(hits[0], hits[1], counts))
 
 
 def _pairs(kept: Sequence[Kept]) -> list[tuple[Kept, Kept]]:

@@ -130,8 +130,8 @@ def _limits_kept(result: AuditResult) -> str:
         return ""
     rows = [parts.check_row(check) for check in sorted(result.checks, key=lambda c: c.passed)]
     inner = parts.table(
-        "A share above its limit still passes where a solid fill of the same faces scores as high: then what lies "
-        "beside the face is what matches.",
+        "A share above its limit still passes where a solid fill of the same faces is above it as well and about as "
+        "high (then what lies beside the face is what matches), and where so few cases say nothing sure.",
         ["Limit", "Measured", "Asked for"], rows, frozenset({1, 2}),
     )  # fmt: skip
     missed = sum(not check.passed for check in result.checks)

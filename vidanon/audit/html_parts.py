@@ -33,7 +33,9 @@ def measure(title: str, compared: Compared, limit: float | None = None, others: 
         _bar("solid", "solid fill", compared.solid),
         _bar("others", others, compared.impostor),
     ]
-    clean = "" if compared.clean is None else f'<p class="note">Unprotected: {number(compared.clean.value)}</p>'
+    beside = [("unprotected", compared.clean), ("taken for other people", compared.stranger)]
+    told = "; ".join(f"{text}: {number(rate.value)}" for text, rate in beside if rate is not None)
+    clean = f'<p class="note">{told.capitalize()}</p>' if told else ""
     return f'<div class="measure"><h4>{escape(title)}</h4>{"".join(bars)}{clean}</div>'
 
 

@@ -32,6 +32,8 @@ class Compared:
     solid: Rate | None = None  #: the same faces under a solid ellipse, encoded the same way
     impostor: Rate | None = None  #: other people's faces of that size
     clean: Rate | None = None  #: the unprotected face
+    stranger: Rate | None = None  #: the output taken for other people: what it has of anybody
+    excess: float | None = None  #: lower end (95 %) of how much more the output matches than the solid fill
 
 
 def rate(hits: Sequence[int], counts: Sequence[int], seed: int = 0) -> Rate | None:
@@ -52,6 +54,16 @@ def rate(hits: Sequence[int], counts: Sequence[int], seed: int = 0) -> Rate | No
         return Rate(found / total, min(interval.low, found / total), max(interval.high, found / total), found, total)
     interval = bootstrap(lambda a, b: float(a.sum() / b.sum()), h, n, seed=seed, draws=DRAWS)
     return Rate(interval.value, interval.low, interval.high, found, total)
+
+
+def excess(hits: Sequence[int], floor: Sequence[int], counts: Sequence[int], seed: int = 0) -> float | None:
+    """Lower end of the 95 % bootstrap interval of the share of ``hits`` less that of ``floor``, in the same blocks."""
+    n = np.asarray(counts, np.int64)
+    used = n > 0
+    if not used.any():
+        return None
+    more = np.asarray(hits, np.int64)[used] - np.asarray(floor, np.int64)[used]
+    return bootstrap(lambda d, c: float(d.sum() / c.sum()), more, n[used], seed=seed, draws=DRAWS).low
 
 
 def each(hits: Sequence[bool]) -> Rate | None:

@@ -62,6 +62,7 @@ class Block:
     hits: list[list[int]] = field(default_factory=lambda: [[0] * len(FARS) for _ in SOURCES])
     strangers: int = 0  #: comparisons of the original with somebody else
     stranger_hits: list[int] = field(default_factory=lambda: [0] * len(FARS))
+    mistaken: list[int] = field(default_factory=lambda: [0] * len(FARS))  #: the same of the output
 
 
 class Evenly:
@@ -217,7 +218,7 @@ class Recognition:
         for entry, triple in zip(entries, triples, strict=True):
             frame = entry.frame if entry.frame >= 0 else -1 - entry.frame
             others = [(t, e) for t, e in same_frame[frame] if t != entry.track]
-            self._strangers(entry, triple[0], others)
+            self._strangers(entry, triple, others)
 
     def _count(self, entry: _Entry, frame: int, triple: FloatArray, copy: FloatArray | None) -> None:
         tally = self.tracks[entry.track]
@@ -249,14 +250,17 @@ class Recognition:
             tally.blocks.append(Block())
         return tally.blocks[-1]
 
-    def _strangers(self, entry: _Entry, original: FloatArray, others: Sequence[tuple[int, FloatArray]]) -> None:
-        """Other people's faces at this size: distractors (numbered below zero), and who else is in the frame."""
+    def _strangers(self, entry: _Entry, triple: FloatArray, others: Sequence[tuple[int, FloatArray]]) -> None:
+        """Other people's faces at this size: distractors (numbered below zero), and who else is in the frame.
+
+        ``triple`` (3, D): original, output, solid fill.
+        """
         faces = self._distractors.embedded(self._judge, entry.eyes)
         names = [-1 - i for i in range(len(faces))] + [track for track, _ in others]
         if not names:
             return
         everyone = np.concatenate([*([faces] if len(faces) else []), *(e[None] for _, e in others)])
-        scores = similarities(self.about, original[None], everyone)[0]
+        scores, mistaken = similarities(self.about, triple[:2], everyone)
         tally = self.tracks[entry.track]
         block = tally.blocks[-1]
         block.strangers += len(scores)
@@ -265,6 +269,7 @@ class Recognition:
         for level, least in enumerate(self.thresholds):
             hit = scores >= least
             block.stranger_hits[level] += int(hit.sum())
+            block.mistaken[level] += int((mistaken >= least).sum())
             for name, matched in zip(names, hit, strict=True):
                 flags = tally.stranger_any.get(name)
                 if flags is None:

@@ -24,13 +24,14 @@ from vidanon.audit.picture import AROUND, PictureMeasures
 from vidanon.audit.recognition import Recognition
 from vidanon.audit.result import AuditResult
 from vidanon.audit.strips import Strips
-from vidanon.build import PROTECTORS, Progress
+from vidanon.build import PROTECTORS
 from vidanon.config import AuditSettings, EncodeSettings, RunConfig
 from vidanon.detect.assemble import Detectors, make_detectors
 from vidanon.errors import UsageError
 from vidanon.faces.cover import grown
 from vidanon.media.planes import view
 from vidanon.media.source import FileSource, open_source
+from vidanon.progress import Progress
 from vidanon.recognise.base import Description, Recogniser
 from vidanon.runtime.device import Runtime, choose_runtime
 from vidanon.segments import Segment, segments
@@ -340,4 +341,4 @@ class _Audit:
         for judge in result.judges:
             reason = verdict.blind(judge, self._settings)
             if reason:
-                result.notes.append(f"{judge.name} {reason}: it tells nobody apart here, and its matches do not count")
+                result.notes.append(f"{judge.name} {reason}: it hardly tells people apart here")
