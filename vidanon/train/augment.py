@@ -20,9 +20,9 @@ def augment(face: ByteArray, generator: np.random.Generator) -> ByteArray:
     """(S, S, 3) uint8 RGB, S > 50 -> the same shape and type."""
     moved = _move(face, generator)
     less = _lose_detail(moved, generator)
-    lit = _light(less.astype(np.float32), generator)
+    lit = light(less.astype(np.float32), generator)
     pixels = np.asarray(lit.clip(0, 255), np.uint8)
-    return _occlude(_compress(pixels, generator), generator)
+    return _occlude(compress(pixels, generator), generator)
 
 
 def _move(face: ByteArray, generator: np.random.Generator) -> ByteArray:
@@ -47,7 +47,7 @@ def _lose_detail(face: ByteArray, generator: np.random.Generator) -> ByteArray:
     return face
 
 
-def _light(face: Pixels, generator: np.random.Generator) -> Pixels:
+def light(face: Pixels, generator: np.random.Generator) -> Pixels:
     """Exposure, contrast and white balance; next to no colour; noise; light from one side."""
     if generator.random() < 0.7:
         face = face * generator.uniform(0.6, 1.35) + generator.uniform(-25, 25)
@@ -63,7 +63,8 @@ def _light(face: Pixels, generator: np.random.Generator) -> Pixels:
     return face
 
 
-def _compress(face: ByteArray, generator: np.random.Generator) -> ByteArray:
+def compress(face: ByteArray, generator: np.random.Generator) -> ByteArray:
+    """JPEG, now and then."""
     if generator.random() >= 0.35:
         return face
     # OpenCV takes the channels for blue, green, red: the order comes back as it went in, chroma is weighed otherwise

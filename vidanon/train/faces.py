@@ -12,7 +12,7 @@ import numpy as np
 
 from vidanon.errors import InputError
 from vidanon.recognise.base import ARCFACE_112
-from vidanon.types import ByteArray
+from vidanon.types import ByteArray, FloatArray
 
 SIZE = 112  #: px, side of an aligned face
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -53,25 +53,41 @@ def aligned_faces(source: Path, detector: Path, progress: Callable[[int], None] 
     detector: YuNet's file. Pictures are taken for square portraits: one is looked at in 256 px. ``progress`` is told
     how many pictures were looked at. Raises InputError where no picture has a face.
     """
-    yunet = cv2.FaceDetectorYN.create(str(detector), "", (_LOOK, _LOOK), _SCORE)
-    faces = []
-    for number, (_, picture) in enumerate(pictures(source), start=1):
-        if (face := _align(picture, yunet)) is not None:
-            faces.append(face)
-        progress(number)
+    faces = [
+        face for _, picture, landmarks in portraits(source, detector, progress)
+        if (face := _align(picture, landmarks)) is not None
+    ]  # fmt: skip
     if not faces:
         raise InputError(f"{source}: no picture with a face in it; give portraits of one face each")
     return np.stack(faces)
 
 
-def _align(picture: ByteArray, yunet: cv2.FaceDetectorYN) -> ByteArray | None:
+def portraits(
+    source: Path, detector: Path, progress: Callable[[int], None] = lambda done: None
+) -> Iterator[tuple[str, ByteArray, FloatArray]]:
+    """Name, (h, w, 3) uint8 BGR and the best face's (5, 2) landmarks of each picture that has a face, by name.
+
+    Landmarks: px, pixel centres at 0, in the order of :class:`vidanon.types.Detection`. The rest as
+    :func:`aligned_faces`.
+    """
+    yunet = cv2.FaceDetectorYN.create(str(detector), "", (_LOOK, _LOOK), _SCORE)
+    for number, (name, picture) in enumerate(pictures(source), start=1):
+        if (landmarks := _find(picture, yunet)) is not None:
+            yield name, picture, landmarks
+        progress(number)
+
+
+def _find(picture: ByteArray, yunet: cv2.FaceDetectorYN) -> FloatArray | None:
     found: Any = yunet.detect(cv2.resize(picture, (_LOOK, _LOOK), interpolation=cv2.INTER_CUBIC))
     rows = found[1]
     if rows is None:
         return None
     best = max(rows, key=lambda row: float(row[-1] * row[2]))  # sure and large
     scale = np.array([picture.shape[1], picture.shape[0]], np.float32) / _LOOK
-    landmarks = np.asarray(best[4:14].reshape(5, 2) * scale, np.float32)
+    return np.asarray(best[4:14].reshape(5, 2) * scale, np.float32)
+
+
+def _align(picture: ByteArray, landmarks: FloatArray) -> ByteArray | None:
     template = np.array(ARCFACE_112, np.float32)
     matrix: Any
     matrix, _ = cv2.estimateAffinePartial2D(landmarks, template, method=cv2.LMEDS)

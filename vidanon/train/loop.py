@@ -5,18 +5,21 @@ and a checkpoint from which a run goes on bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from torch import nn
+from typing_extensions import TypeVar
 
 from vidanon.errors import UsageError
-from vidanon.train.losses import Loss
+from vidanon.train.losses import Loss, Total
 from vidanon.train.state import load_checkpoint, load_generator, save_checkpoint, save_generator
 
+L = TypeVar("L", bound=Total, default=Loss)
 #: draws a batch: (inputs, targets)
 Batch = Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
 _AVERAGE_EVERY = 10  #: steps
@@ -38,32 +41,56 @@ class Plan:
         wave = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.rate * min(1, step / self.warm_up) * (self.least + (1 - self.least) * wave)
 
+    def same_so_far(self, other: Mapping[str, Any], step: int) -> bool:
+        """Whether ``step`` steps under another plan (its fields) were what they are under this one."""
+        return other == asdict(self)
+
 
 @dataclass(frozen=True)
-class Step:
+class LatePlan(Plan):
+    """The rate is held, then falls straight: how many steps there are may be settled as late as the fall begins."""
+
+    fall: float = 0.35  #: share of the steps, at the end
+
+    def rate_at(self, step: int) -> float:
+        left = (self.steps - step) / (self.steps * self.fall)
+        return self.rate * min(1, step / self.warm_up) * max(self.least, min(1, left))
+
+    def same_so_far(self, other: Mapping[str, Any], step: int) -> bool:
+        if other == asdict(self):
+            return True
+        if other.keys() != asdict(self).keys():
+            return False
+        earlier = replace(self, steps=other["steps"])
+        return other == asdict(earlier) and step <= min(plan.steps * (1 - plan.fall) for plan in (self, earlier))
+
+
+@dataclass(frozen=True)
+class Step(Generic[L]):
     """What the loop tells after each step."""
 
     done: int
     steps: int
-    loss: Loss
+    loss: L
 
 
 def train(
     net: nn.Module,
     batch: Batch,
-    loss: Callable[[torch.Tensor, torch.Tensor], Loss],
+    loss: Callable[[torch.Tensor, torch.Tensor], L],
     plan: Plan,
     *,
     seed: int,
     run: str,
     checkpoint: Path,
     every: int = 100,
-    progress: Callable[[Step], None] = lambda step: None,
+    progress: Callable[[Step[L]], None] = lambda step: None,
 ) -> dict[str, torch.Tensor]:
     """Train ``net`` in place; returns the running average of its weights.
 
     Starts from ``checkpoint`` where that is there, and writes it every so many steps and at the end. ``run`` says what
-    is trained on what: UsageError where the checkpoint is of another run or plan. ``progress`` may raise to stop.
+    is trained on what: UsageError where the checkpoint is of another run, or of a plan under which it would not have
+    come to where it is. ``progress`` may raise to stop.
     """
     net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     parameters = list(net.parameters())
@@ -80,7 +107,9 @@ def train(
     settings = {"run": run, "seed": seed, "plan": asdict(plan)}
     if checkpoint.is_file():
         saved = load_checkpoint(checkpoint)
-        if saved.get("settings") != settings:
+        before = dict(saved.get("settings", {}))
+        other = before.pop("plan", {})
+        if before != {"run": run, "seed": seed} or not plan.same_so_far(other, saved["step"]):
             raise UsageError(f"{checkpoint} is of a run with other settings; give another --out")
         net.load_state_dict(saved["net"])
         optimiser.load_state_dict(saved["optimiser"])

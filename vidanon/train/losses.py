@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+
+class Total(Protocol):
+    """What the loop needs of a loss."""
+
+    @property
+    def total(self) -> torch.Tensor: ...  #: () what is minimised
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def make_pool(
         batch = np.stack([_face(i, faces, generator) for i in range(done, end)]).clip(0, 255)
         answer = teacher(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
         if pixels is None or answers is None:
-            pixels = _create(folder / _FACES, np.uint8, (size, *faces.shape[1:]))
-            answers = _create(folder / _ANSWERS, np.float32, (size, answer.shape[1]))
+            pixels = create(folder / _FACES, np.uint8, (size, *faces.shape[1:]))
+            answers = create(folder / _ANSWERS, np.float32, (size, answer.shape[1]))
         pixels[done:end] = batch.round().astype(np.uint8)
         answers[done:end] = answer
         done = end
@@ -90,7 +90,7 @@ def make_pool(
     return Pool(pixels, answers, json.dumps(wanted, sort_keys=True))
 
 
-def _create(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+def create(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
     """A mapped array with its disk space taken: a full disk is an OSError here, not a SIGBUS when a page is written."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
