@@ -111,7 +111,7 @@ def test_version_and_changelog_agree() -> None:
 
 
 def test_options_named_in_the_docs_exist() -> None:
-    source = (ROOT / "vidanon/cli/arguments.py").read_text() + (ROOT / "vidanon/cli/main.py").read_text()
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "vidanon/cli").glob("*.py")))
     known = set(re.findall(r'"(--[a-z-]+)"', source)) | {"--help", "--install-completion", "--show-completion"}
     assert set(SETTINGS) <= known
     for bench in (ROOT / "tests/bench").glob("*.py"):

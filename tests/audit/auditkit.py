@@ -20,7 +20,7 @@ from vidanon.audit.rates import Compared, Rate
 from vidanon.audit.result import AuditResult
 from vidanon.audit.strips import Shot, Strip
 from vidanon.config import AuditSettings
-from vidanon.recognise.base import ARCFACE_112, DLIB_150, Description
+from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.types import ByteArray, FloatArray
 
 ROOT = Path(__file__).parents[2]
@@ -77,39 +77,6 @@ class PixelJudge:
             fine = cv2.resize(cv2.GaussianBlur(grey, (0, 0), 1.5) - cv2.GaussianBlur(grey, (0, 0), 6), (32, 32))
             fine += 0.01 * np.random.default_rng(i).standard_normal(fine.shape)  # of a flat patch: no direction
             out[i] = fine.ravel() / max(1e-9, float(np.linalg.norm(fine)))
-        return out
-
-
-class OnnxJudge:
-    """One of the test data's recognisers; thresholds at 1 % and .1 % from all pairs of 700 LFW people, a photo each."""
-
-    TABLE = {
-        "mobileface_v2": (112, ARCFACE_112, "cosine", 0.2505, 0.3543),
-        "mobileface_v3": (112, ARCFACE_112, "cosine", 0.2731, 0.3618),
-        "dlib_densenet": (150, DLIB_150, "l2", -0.5332, -0.4551),
-    }
-
-    def __init__(self, name: str, folder: Path) -> None:
-        import onnxruntime
-
-        size, template, metric, at_1, at_01 = self.TABLE[name]
-        path = folder / f"{name}.onnx"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.description = Description(
-            name=name, size=size, template=template, metric=metric, thresholds={0.01: at_1, 0.001: at_01},
-            measured_on="LFW, 244,650 pairs of different people", sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        )  # fmt: skip
-
-    def embed(self, patches: ByteArray) -> FloatArray:
-        found = []
-        for start in range(0, len(patches), 16):
-            batch = patches[start : start + 16].transpose(0, 3, 1, 2).astype(np.float32)
-            found.append(self._session.run(None, {self._session.get_inputs()[0].name: batch})[0])
-        out = np.concatenate(found).astype(np.float32) if found else np.zeros((0, 256), np.float32)
-        if self.description.metric == "cosine":
-            out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-9)
         return out
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from auditkit import OnnxJudge, PixelJudge, write
+from auditkit import PixelJudge, write
 from conftest import FRAMES, Scene
 
 from vidanon.audit.judges import RunFacts
@@ -14,7 +14,9 @@ from vidanon.audit.result import AuditResult
 from vidanon.audit.run import Asked, audit
 from vidanon.config import AuditSettings, DetectSettings, RunConfig
 from vidanon.errors import UsageError
+from vidanon.recognise.assemble import make_recogniser
 from vidanon.recognise.base import Recogniser
+from vidanon.runtime.device import choose_runtime
 
 Output = Callable[..., Path]
 CONFIG = RunConfig(audit=AuditSettings(look_every=25), detect=DetectSettings(detector="mtcnn"), threads=1)
@@ -73,7 +75,7 @@ def test_one_clear_face_among_five_is_caught(scene: Scene, original: Path, plan:
 def test_a_light_blur_is_caught_by_recognisers(
     scene: Scene, original: Path, plan: Path, output: Output, test_data: Path
 ) -> None:
-    judge = OnnxJudge("mobileface_v2", test_data / "recognisers")
+    judge = make_recogniser(str(test_data / "recognisers" / "mobileface_v2.onnx"), choose_runtime("cpu", 1))
     result = judged(original, plan, output(lambda i: scene.blurred(i, 4.0)), judge, every=4)
     missed = {check.name for check in result.checks if not check.passed}
     assert {"faces matched at 1 % false accepts", "faces matched at 0.1 % false accepts"} <= missed

@@ -18,7 +18,6 @@ import os
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,19 +27,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.privacy import photos, to_rgb
 from vidanon.audit.judges import read_report
 from vidanon.audit.result import AuditResult
 from vidanon.audit.run import Asked, audit
 from vidanon.build import run_file
 from vidanon.cli.summary import entry, write_report
 from vidanon.config import RunConfig, load_config
-from vidanon.evaluate.metrics_match import threshold_at_far
 from vidanon.recognise.assemble import make_recogniser
-from vidanon.recognise.base import Recogniser, similarities
-from vidanon.recognise.crop import crop
+from vidanon.recognise.base import Recogniser
 from vidanon.runtime.device import choose_runtime
-from vidanon.types import ByteArray, FloatArray
 
 Bytes = NDArray[np.uint8]
 #: mode -> strength -> settings
@@ -62,38 +57,6 @@ STRENGTHS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 JUDGES = ("dlib", "dlib_densenet")
-FARS = (0.01, 0.001)
-
-
-class Calibrated:
-    """A recogniser with thresholds of this bench: from all pairs of LFW people, one photo each, kept between runs."""
-
-    def __init__(self, judge: Recogniser, data: Path, people: int, kept: Path) -> None:
-        self._judge = judge
-        known = json.loads(kept.read_text()) if kept.is_file() else {}
-        key = f"{judge.description.sha256} {people}"
-        if key not in known:
-            known[key] = self._measured(data, people)
-            kept.write_text(json.dumps(known))
-        self.description = replace(
-            judge.description, thresholds={far: known[key][str(far)] for far in FARS},
-            measured_on=f"LFW, all {people * (people - 1) // 2:,} pairs of {people} people, one photo each",
-        )  # fmt: skip
-
-    def embed(self, patches: ByteArray) -> FloatArray:
-        return self._judge.embed(patches)
-
-    def _measured(self, data: Path, people: int) -> dict[str, float]:
-        clip = photos(data, 2 * people, 0)
-        first = {person: index for index, person in reversed(clip.people.items())}
-        crops = []
-        for index in first.values():
-            marks = clip.rows[index].landmarks
-            assert marks is not None
-            crops.append(crop(to_rgb(clip.frames[index]), marks, self._judge.description))
-        found = np.concatenate([self._judge.embed(np.stack(crops[at : at + 32])) for at in range(0, len(crops), 32)])
-        scores = similarities(self._judge.description, found, found)[np.triu_indices(len(found), 1)]
-        return {str(far): threshold_at_far(scores, far) for far in FARS}
 
 
 def sign(data: Path, count: int) -> Iterator[Bytes]:
@@ -205,7 +168,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--strengths", default="weak,middle,default")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--every", type=int, default=5, help="frames between two that recognisers judge")
-    parser.add_argument("--people", type=int, default=300, help="LFW people whose pairs set the thresholds")
     parser.add_argument("--distractors", type=int, default=25)
     parser.add_argument("--judges", default=",".join(JUDGES), help="names, or files of the test data's recognisers")
     arguments = parser.parse_args(argv)
@@ -216,8 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     judges = []
     for name in arguments.judges.split(","):
         file = arguments.data / "recognisers" / f"{name}.onnx"
-        judge = make_recogniser(str(file) if file.is_file() else name, runtime)
-        judges.append(Calibrated(judge, arguments.data, arguments.people, arguments.out / "thresholds.json"))
+        judges.append(make_recogniser(str(file) if file.is_file() else name, runtime))
     limits = {"audit.every": arguments.every, "audit.distractors": arguments.distractors, "audit.min_faces": 10}
     rows, figures = [], {}
     for clip in arguments.clips.split(","):
