@@ -78,11 +78,13 @@ def test_few_blocks_leave_much_open() -> None:
     assert few is not None and many is not None and few.high > 0.5 and many.high < 0.05
 
 
-def compared(value: float | None, solid: float | None = None, excess: float | None = None) -> Compared:
+def compared(
+    value: float | None, solid: float | None = None, excess: float | None = None, stranger: float | None = None
+) -> Compared:
     def of(v: float | None) -> Rate | None:
         return None if v is None else Rate(v, v - 0.1, v + 0.1, 0, 1)
 
-    return Compared(of(value), of(solid), excess=excess)
+    return Compared(of(value), of(solid), stranger=of(stranger), excess=excess)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +92,17 @@ def compared(value: float | None, solid: float | None = None, excess: float | No
     [
         (compared(0.05, 0.0), True),
         (compared(0.06, 0.0), False),
-        (compared(0.06, 0.05, -0.5), False),  # a quiet floor excuses nothing, however few the faces
+        (compared(0.08, 0.05, -0.5), False),  # a quiet floor excuses nothing, however few the faces
         (compared(0.30, 0.29, 0.01), True),
         (compared(0.30, 0.25, 0.01), True),
         (compared(0.30, 0.25, 0.03), False),
         (compared(0.30, None), False),
+        (compared(0.09, 0.0, 0.09, stranger=0.08), True),  # what matches anybody recognises nobody
+        (compared(0.30, 0.0, -0.1, stranger=0.20), False),
         (compared(None, 0.5), False),
     ],
 )
-def test_a_share_passes_at_its_limit_or_beside_the_solid_fill(given_share: Compared, passed: bool) -> None:
+def test_a_share_passes_at_its_limit_or_beside_its_floor(given_share: Compared, passed: bool) -> None:
     (check,) = verdict._share("share", given_share, 0.05, AuditSettings(), "judge")
     assert check.passed is passed
 

@@ -87,9 +87,11 @@ def _same_frame(found: Recognition, level: int, seed: int) -> Compared:
 def _any_frame(found: Recognition, level: int) -> Compared:
     tallies = [tally for tally in found.tracks.values() if tally.blocks]
     protected, solid = (each([t.any_hit[s][level] for t in tallies]) for s in (PROTECTED, SOLID))
-    strangers = [list(t.stranger_any.values()) for t in tallies]
-    impostor = rate([sum(f[level] for f in flags) for flags in strangers], [len(flags) for flags in strangers])
-    return Compared(protected, solid, impostor)
+    counts = [len(t.stranger_any) for t in tallies]
+    impostor, stranger = (
+        rate([sum(flags[kind][level] for flags in t.stranger_any.values()) for t in tallies], counts) for kind in (0, 1)
+    )
+    return Compared(protected, solid, impostor, stranger=stranger)
 
 
 def _other_frame(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], level: int, seed: int) -> Compared:
@@ -107,10 +109,10 @@ def _other_frame(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], 
                     for a, b in of_track
                 )
             )
-    impostor = _same_frame(found, level, seed).impostor
+    beside = _same_frame(found, level, seed)
     return Compared(
-        rate(hits["protected"], counts, seed), rate(hits["solid"], counts, seed), impostor,
-        rate(hits["original"], counts, seed),
+        rate(hits["protected"], counts, seed), rate(hits["solid"], counts, seed), beside.impostor,
+        rate(hits["original"], counts, seed), beside.stranger,
         excess=excess(hits["protected"], hits["solid"], counts, seed),
     )  # fmt: skip
 

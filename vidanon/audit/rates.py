@@ -35,6 +35,12 @@ class Compared:
     stranger: Rate | None = None  #: the output taken for other people: what it has of anybody
     excess: float | None = None  #: lower end (95 %) of how much more the output matches than the solid fill
 
+    @property
+    def floor(self) -> float | None:
+        """The share that is not the face's doing: what a solid fill matches, or what matches anybody, the larger."""
+        shares = [rate.value for rate in (self.solid, self.stranger) if rate is not None]
+        return max(shares, default=None)
+
 
 def rate(hits: Sequence[int], counts: Sequence[int], seed: int = 0) -> Rate | None:
     """Share of hits over blocks of trials; None for no trial.

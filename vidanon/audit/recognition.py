@@ -91,7 +91,8 @@ class Tally:
 
     blocks: list[Block] = field(default_factory=list)
     any_hit: list[list[bool]] = field(default_factory=lambda: [[False] * len(FARS) for _ in SOURCES])
-    stranger_any: dict[int, list[bool]] = field(default_factory=dict)  #: stranger -> matched in any frame, by FAR
+    #: stranger -> matched in any frame, by original or output, then by FAR
+    stranger_any: dict[int, list[list[bool]]] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     evenly: Evenly = field(default_factory=Evenly)
     eyes: list[float] = field(default_factory=list)
@@ -262,16 +263,16 @@ class Recognition:
         everyone = np.concatenate([*([faces] if len(faces) else []), *(e[None] for _, e in others)])
         scores, mistaken = similarities(self.about, triple[:2], everyone)
         tally = self.tracks[entry.track]
+        for name in names:
+            tally.stranger_any.setdefault(name, [[False] * len(FARS), [False] * len(FARS)])
         block = tally.blocks[-1]
         block.strangers += len(scores)
         edges = self.bin_edges()
         self.histograms["impostor"] += np.histogram(scores.clip(edges[0], edges[-1]), edges)[0]
         for level, least in enumerate(self.thresholds):
-            hit = scores >= least
-            block.stranger_hits[level] += int(hit.sum())
-            block.mistaken[level] += int((mistaken >= least).sum())
-            for name, matched in zip(names, hit, strict=True):
-                flags = tally.stranger_any.get(name)
-                if flags is None:
-                    flags = tally.stranger_any[name] = [False] * len(FARS)
-                flags[level] = flags[level] or bool(matched)
+            hits = scores >= least, mistaken >= least
+            block.stranger_hits[level] += int(hits[0].sum())
+            block.mistaken[level] += int(hits[1].sum())
+            for kind, hit in enumerate(hits):
+                for at in np.flatnonzero(hit):
+                    tally.stranger_any[names[at]][kind][level] = True

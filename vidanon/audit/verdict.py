@@ -86,26 +86,37 @@ def _share(
 ) -> Iterator[Check]:
     """A share against its limit.
 
-    Above it, it passes only beside a solid fill that is above it too: by no more than the margin, or by a difference
-    that may be chance. ``doubt``: of so few trials (tracks, averages) that only an interval wholly above the limit
-    misses it.
+    Above it, it passes beside its floor: by no more than the margin; or, where a solid fill is above the limit too, by
+    a difference that may be chance. ``doubt``: of so few trials (tracks, averages) that only an interval wholly above
+    the limit misses it.
     """
     if limit is None:
         return
-    found, floor = compared.protected, compared.solid
+    found, floor = compared.protected, compared.floor
     if found is None:
         yield Check(name, None, limit, False, judge=judge)
         return
     passed, note = (found.low if doubt else found.value) <= limit, ""
     if passed and found.value > limit:
         note = f"of {found.count}: it may be chance"
-    if not passed and floor is not None and floor.value > limit:
-        near = found.value <= floor.value + settings.margin
-        passed = near or (compared.excess is not None and compared.excess <= settings.margin)
-        note = f"a solid fill has {number(floor.value)}"
+    if not passed and floor is not None and floor > limit - settings.margin:
+        solid = compared.solid
+        near = found.value <= floor + settings.margin
+        loud = solid is not None and solid.value > limit
+        passed = near or (loud and compared.excess is not None and compared.excess <= settings.margin)
+        note = _beside(compared)
         if passed and not near:
             note += ": the difference may be chance"
     yield Check(name, found.value, limit, passed, judge=judge, note=note)
+
+
+def _beside(compared: Compared) -> str:
+    told = []
+    if compared.solid is not None:
+        told.append(f"a solid fill has {number(compared.solid.value)}")
+    if compared.stranger is not None:
+        told.append(f"the output is taken for other people in {number(compared.stranger.value)}")
+    return ", ".join(told)
 
 
 def _picture(result: AuditResult, settings: AuditSettings) -> Iterator[Check]:
