@@ -104,10 +104,13 @@ def test_a_browser_shows_it(browser: Any, tmp_path: Path, width: int, scheme: st
     assert opened.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
     assert opened.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
     assert opened.evaluate("document.querySelectorAll('h1').length") == 1
+    opened.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    assert (
+        opened.evaluate("Math.min(...[...document.querySelectorAll('th[scope=row]')].map((c) => c.offsetWidth))") > 90
+    )
+    assert opened.evaluate("Math.max(...[...document.querySelectorAll('tr')].map((r) => r.offsetHeight))") < 260
     assert opened.evaluate(FAINT) == []
     assert opened.locator("text=Not passed").is_visible()
-    limits = opened.locator("summary", has_text="limits")
-    limits.click()
     assert opened.locator("text=faces that show the original >> visible=true").count() >= 2
     bars = opened.locator(".measure").first.locator(".way b").evaluate_all("bs => bs.map(b => b.offsetWidth)")
     assert bars[0] > 10 * bars[1] > 0, "40 % beside 1 %"

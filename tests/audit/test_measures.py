@@ -18,6 +18,7 @@ from vidanon.audit.picture import PictureMeasures
 from vidanon.audit.rates import Compared, Rate, excess, rate
 from vidanon.audit.recognition import KEEP, Evenly, Kept
 from vidanon.audit.result import number
+from vidanon.audit.strips import HELD, PICTURES, TRACKS, Strips
 from vidanon.config import AuditSettings
 from vidanon.detect.base import Detector
 from vidanon.recognise.base import ARCFACE_112
@@ -231,3 +232,27 @@ def test_numbers_are_written_for_people() -> None:
     assert [number(0.5), number(3, "count"), number(math.inf, "dB"), number(30.04, "dB"), number(None)] == [
         "50.0 %", "3", "no difference", "30.0 dB", "-",
     ]  # fmt: skip
+
+
+def test_strips_are_bounded_spread_and_keep_the_first_clear_face() -> None:
+    strips = Strips(show_faces=False)
+    picture = noisy(0)
+    for frame in range(400):
+        everybody = [Face(t, BOX, MARKS, 35.0, True, False, "", row()) for t in range(1, 2 + frame // 4)]
+        strips.add(frame, everybody, {1} if frame == 37 else set(), picture, picture)
+        assert all(len(s.shots) < 2 * PICTURES for s in strips._strips.values()) and len(strips._strips) <= HELD
+    chosen = strips.chosen({5: 0.3, 9: 0.1})
+    assert len(chosen) == TRACKS and {1, 5, 9} <= {s.track for s in chosen}
+    first = chosen[0]
+    assert [s.frame for s in first.shots if s.clear] == [37] and len(first.shots) <= PICTURES
+    assert first.shots[-1].frame > 300 and all((s.protected is None) == s.clear for s in first.shots)
+    assert all(s.original is None for strip in chosen for s in strip.shots)
+
+
+def test_strips_of_a_face_that_is_always_clear_reach_its_end() -> None:
+    strips = Strips(show_faces=True)
+    for frame in range(200):
+        strips.add(frame, [face()], {1}, noisy(1), noisy(1))
+    (strip,) = strips.chosen({})
+    frames = [s.frame for s in strip.shots]
+    assert len(frames) == PICTURES and frames[-1] > 150 and all(s.original for s in strip.shots)

@@ -93,7 +93,8 @@ th, td {
 }
 tr:last-child > * { border-bottom: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th[scope=row] { font-weight: 400; }
+th, td { overflow-wrap: normal; }
+th[scope=row] { font-weight: 400; min-width: 8rem; }
 .mark { white-space: nowrap; font-weight: 600; } .mark.good { color: var(--good); } .mark.bad { color: var(--bad); }
 .strips { display: grid; gap: .9rem; }
 .strip h3 { margin: 0 0 .35rem; font-size: .93rem; }

@@ -39,7 +39,7 @@ class Strip:
 
 
 class Strips:
-    """Evenly spread pictures of the first tracks; every clear one among the first is kept."""
+    """Evenly spread pictures of the first tracks; of each the first clear one is kept, and another if it comes soon."""
 
     def __init__(self, show_faces: bool) -> None:
         self._show = show_faces
@@ -64,7 +64,8 @@ class Strips:
                 strip.shots.append(self._shot(frame, face.box, is_clear, original, protected))
                 if len(strip.shots) >= 2 * PICTURES:
                     strip.step *= 2
-                    strip.shots = [s for i, s in enumerate(strip.shots) if i % 2 == 0 or s.clear][: 2 * PICTURES - 1]
+                    first = next((s for s in strip.shots if s.clear), None)
+                    strip.shots = [s for i, s in enumerate(strip.shots) if i % 2 == 0 or s is first]
 
     def chosen(self, worst: dict[int, float]) -> list[Strip]:
         """The tracks to show: first those with the largest similarity over the threshold (track -> margin)."""
