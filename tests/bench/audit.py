@@ -135,7 +135,7 @@ def judged(
 
 
 def row(clip: str, mode: str, strength: str, result: AuditResult) -> list[str]:
-    """One line of the table: for every recogniser, output / solid fill / strangers."""
+    """One line of the table: per recogniser, matched: output / solid fill / output taken for others; ranks: / solid."""
 
     def share(rate: Any) -> str:
         return "-" if rate is None else f"{100 * rate.value:.0f}"
@@ -143,7 +143,7 @@ def row(clip: str, mode: str, strength: str, result: AuditResult) -> list[str]:
     cells = []
     for judge in result.judges:
         same, parrot = judge.same_frame[0.01], judge.parrot.get(1)
-        cells.append(f"{share(same.protected)} / {share(same.solid)} / {share(same.impostor)}")
+        cells.append(f"{share(same.protected)} / {share(same.solid)} / {share(same.stranger)}")
         rank = judge.rank.get(1)
         cells.append("-" if rank is None else f"{share(rank.protected)} / {share(rank.solid)}")
         cells.append("-" if parrot is None else f"{share(parrot.protected)} / {share(parrot.solid)}")

@@ -222,7 +222,7 @@ def _detectors(result: AuditResult) -> str:
     inner = parts.table(
         "A detector finds a face again where the output still has one to see: none under a solid fill, nearly all "
         "after a swap. Clear faces outside every track were missed.",
-        ["Detector", "Frames", "Finds in the original", "Finds again", "Clear, outside"], rows,
+        ["Detector", "Frames", "Found in the original", "Found again", "Clear outside"], rows,
         frozenset({1, 2, 3, 4}),
     )  # fmt: skip
     return f'<section><h2>What detectors see</h2><div class="card">{inner}</div></section>'

@@ -144,9 +144,9 @@ def table(
         ) + "</tr>"
         for row in rows
     )  # fmt: skip
-    told = f'<p class="note">{prose(caption)}</p>' if caption else ""
+    told, name = f'<p class="note">{prose(caption)}</p>' if caption else "", escape(caption or head[0])
     return (
-        f'{told}<div class="scroll"><table aria-label="{escape(caption or head[0])}">'
+        f'{told}<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table aria-label="{name}">'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

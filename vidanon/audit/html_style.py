@@ -93,6 +93,7 @@ th, td {
 }
 tr:last-child > * { border-bottom: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n { white-space: normal; }
 th, td { overflow-wrap: normal; }
 th[scope=row] { font-weight: 400; min-width: 8rem; }
 .mark { white-space: nowrap; font-weight: 600; } .mark.good { color: var(--good); } .mark.bad { color: var(--bad); }
