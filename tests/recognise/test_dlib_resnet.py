@@ -48,3 +48,17 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(dlib_resnet.importlib, "import_module", absent)
     with pytest.raises(ModelUnavailable, match=r"vidanon\[audit\]"):
         make_recogniser("dlib", choose_runtime("cpu", 1))
+
+
+def test_fetching_all_models_passes_by_what_an_extra_brings(monkeypatch, capsys):
+    from vidanon import zoo
+    from vidanon.cli import models
+    from vidanon.zoo.registry import Model
+
+    absent = Model("judge", "0" * 64, 1, "CC0-1.0", "judges", package="no_such_package", file="a.dat")
+    monkeypatch.setattr(zoo, "load_registry", lambda: {"judge": absent})
+    monkeypatch.setattr("vidanon.zoo.fetch.find", lambda *_: absent)
+    models.fetch(None)
+    assert capsys.readouterr().out == "judge: comes with no_such_package, which is not installed\n"
+    with pytest.raises(ModelUnavailable):
+        models.fetch(["judge"])

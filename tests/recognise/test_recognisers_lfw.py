@@ -30,7 +30,7 @@ PUBLISHED = {
     "mobileface_v3": (92.15, 7.83, 78.67),
     "dlib_densenet": (94.85, 5.03, 85.20),
 }
-PAIRS = 800
+PAIRS = 1200
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_torchscript_and_onnx_are_one_network(lfw, test_data, name):
 
 @pytest.mark.skipif(find_spec("dlib") is None, reason="dlib is not installed (extra audit)")
 def test_dlibs_published_figure(lfw):
-    """99.38 % of 6,000 pairs; at dlib's own threshold of .6, on 100 pairs."""
+    """99.38 % of 6,000 pairs; at dlib's own threshold of .6, on 80 pairs."""
     recogniser = make_recogniser("dlib", choose_runtime("cpu", 1))
-    data = lfw(100)
+    data = lfw(80)
     embeddings = dict(zip(data.names, embed_photos(recogniser, data.photos, data.names, data.landmarks), strict=True))
     distance = np.array([np.linalg.norm(embeddings[p.first] - embeddings[p.second]) for p in data.pairs])
     right = (distance <= 0.6) == np.array([pair.same for pair in data.pairs])
-    assert len(right) == 100 and right.sum() >= 97  # one point less than published, and three standard errors: 95.2
+    assert len(right) == 80 and right.sum() >= 77  # published less one point is 78.7 of 80, its standard error 1.1

@@ -29,8 +29,14 @@ def list_models() -> None:
 @app.command()
 def fetch(names: Names = None) -> None:
     """Download what is missing; a file is kept only if its SHA-256 is the registered one."""
+    registry = zoo.load_registry()
     for name in _known(names):
-        Terminal().result(f"{name}: {zoo.resolve(name)}")
+        try:
+            Terminal().result(f"{name}: {zoo.resolve(name)}")
+        except ModelUnavailable:
+            if names or registry[name].package is None:
+                raise
+            Terminal().result(f"{name}: comes with {registry[name].package}, which is not installed")
 
 
 @app.command()
