@@ -192,10 +192,8 @@ def test_a_stored_picture_may_lie_on_its_side(finder, rotation_, hflip):
 def test_pixels_that_are_not_square(finder):
     """A frame twice as wide as shown: the mesh is twice as wide in coded pixels."""
     square = grey_frame(Orientation())
-    thin = replace(
-        square, planes=tuple(cv2.resize(p, (p.shape[1] // 2, p.shape[0]), interpolation=cv2.INTER_AREA) for p in square.planes),
-        sar=Fraction(2),
-    )  # fmt: skip
+    halves = (cv2.resize(p, (p.shape[1] // 2, p.shape[0]), interpolation=cv2.INTER_AREA) for p in square.planes)
+    thin = replace(square, planes=tuple(halves), sar=Fraction(2))
     marks = (MARKS - 48) * 1.2 + (120, 100)
     want = finder.detect(square, np.zeros((1, 4), np.float32), marks[None])
     got = finder.detect(thin, np.zeros((1, 4), np.float32), (marks * (0.5, 1)).astype(np.float32)[None])
