@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from vidanon.audit import verdict
 from vidanon.audit.coverage import CoverageLook
 from vidanon.audit.faces import CARRIED, KEPT, NO_LANDMARKS, OUTSIDE, SMALL, TURNED, Face, faces_of
 from vidanon.audit.picture import PictureMeasures
-from vidanon.audit.rates import Compared, Rate, excess, rate
+from vidanon.audit.rates import Compared, Rate, by_chance, excess, rate
 from vidanon.audit.recognition import KEEP, Evenly, Kept
 from vidanon.audit.result import number
 from vidanon.audit.strips import HELD, PICTURES, TRACKS, Strips
@@ -106,6 +107,18 @@ def compared(
 def test_a_share_passes_at_its_limit_or_beside_its_floor(given_share: Compared, passed: bool) -> None:
     (check,) = verdict._share("share", given_share, 0.05, AuditSettings(), "judge")
     assert check.passed is passed
+
+
+def test_a_disguise_that_resembles_as_many_strangers_recognises_nobody() -> None:
+    nobody, some = [0.0] * 40, [0.3] * 4 + [0.0] * 36
+    assert (by_chance([0.3], [nobody], [50]) or 0) < 0.05 < (by_chance([0.3, 0.0], [some, some], [25, 25]) or 0)
+    assert (by_chance([0.3] * 5, [some] * 5, [25] * 5) or 1) < 0.02, "not five times"
+    assert by_chance([0.0], [nobody], [50]) == 1.0
+    assert by_chance([0.3], [nobody[:19]], [50]) is None and by_chance([], [], []) is None
+    for chance, passed in ((None, False), (0.04, False), (0.2, True)):
+        given_share = replace(compared(0.3, 0.0), chance=chance)
+        (check,) = verdict._share("share", given_share, 0.05, AuditSettings(), "judge")
+        assert check.passed is passed
 
 
 def test_of_few_cases_only_what_is_sure_misses_a_limit() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from vidanon.audit.distractors import Distractors, Picture, as_frame, embed_all, rgb_of, sized
 from vidanon.audit.floor import Copyist
 from vidanon.audit.judges import FARS
-from vidanon.audit.rates import Compared, Rate, each, excess, rate
+from vidanon.audit.rates import Compared, Rate, by_chance, each, excess, rate
 from vidanon.audit.recognition import PROTECTED, SOLID, SOURCES, Kept, Recognition
 from vidanon.evaluate.metrics_rank import ranks
 from vidanon.recognise.base import Recogniser, similarities
@@ -81,15 +81,34 @@ def _same_frame(found: Recognition, level: int, seed: int) -> Compared:
     impostor = rate([b.stranger_hits[level] for b in blocks], [b.strangers for b in blocks], seed)
     stranger = rate([b.mistaken[level] for b in blocks], [b.strangers for b in blocks], seed)
     more = excess(hits[PROTECTED], hits[SOLID], counts, seed)
-    return Compared(protected, solid, impostor, stranger=stranger, excess=more)
+    judged = {
+        track: (sum(b.hits[PROTECTED][level] for b in tally.blocks), sum(b.count for b in tally.blocks))
+        for track, tally in found.tracks.items()
+    }
+    return Compared(protected, solid, impostor, stranger=stranger, excess=more, chance=_chance(found, level, judged))
+
+
+def _chance(found: Recognition, level: int, judged: dict[int, tuple[int, int]]) -> float | None:
+    """``judged``: track -> frames of the output that match, and frames; against the distractors."""
+    own, strangers, weights = [], [], []
+    for track, (hits, count) in judged.items():
+        if not count:
+            continue
+        tally = found.tracks[track]
+        frames = sum(block.count for block in tally.blocks)
+        own.append(hits / count)
+        weights.append(count)
+        strangers.append([kinds[1][level] / frames for name, kinds in tally.stranger_frames.items() if name < 0])
+    return by_chance(own, strangers, weights)
 
 
 def _any_frame(found: Recognition, level: int) -> Compared:
     tallies = [tally for tally in found.tracks.values() if tally.blocks]
     protected, solid = (each([t.any_hit[s][level] for t in tallies]) for s in (PROTECTED, SOLID))
-    counts = [len(t.stranger_any) for t in tallies]
+    counts = [len(t.stranger_frames) for t in tallies]
     impostor, stranger = (
-        rate([sum(flags[kind][level] for flags in t.stranger_any.values()) for t in tallies], counts) for kind in (0, 1)
+        rate([sum(kinds[kind][level] > 0 for kinds in t.stranger_frames.values()) for t in tallies], counts)
+        for kind in (0, 1)
     )
     return Compared(protected, solid, impostor, stranger=stranger)
 
@@ -99,8 +118,6 @@ def _other_frame(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], 
     hits: dict[str, list[int]] = {"protected": [], "solid": [], "original": []}
     counts: list[int] = []
     for of_track in pairs.values():
-        if not of_track:
-            continue
         counts.append(len(of_track))
         for name, total in hits.items():
             total.append(
@@ -110,10 +127,11 @@ def _other_frame(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], 
                 )
             )
     beside = _same_frame(found, level, seed)
+    judged = dict(zip(pairs, zip(hits["protected"], counts, strict=True), strict=True))
     return Compared(
         rate(hits["protected"], counts, seed), rate(hits["solid"], counts, seed), beside.impostor,
         rate(hits["original"], counts, seed), beside.stranger,
-        excess=excess(hits["protected"], hits["solid"], counts, seed),
+        excess=excess(hits["protected"], hits["solid"], counts, seed), chance=_chance(found, level, judged),
     )  # fmt: skip
 
 

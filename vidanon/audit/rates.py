@@ -11,6 +11,8 @@ from vidanon.evaluate.bootstrap import bootstrap, wilson
 
 BLOCK = 25  #: frames of one track counted as one draw
 DRAWS = 500
+SWAPS = 4000
+LEAST_STRANGERS = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Compared:
     clean: Rate | None = None  #: the unprotected face
     stranger: Rate | None = None  #: the output taken for other people: what it has of anybody
     excess: float | None = None  #: lower end (95 %) of how much more the output matches than the solid fill
+    chance: float | None = None  #: how likely strangers in the place of these people match as often (see ``by_chance``)
 
     @property
     def floor(self) -> float | None:
@@ -70,6 +73,24 @@ def excess(hits: Sequence[int], floor: Sequence[int], counts: Sequence[int], see
         return None
     more = np.asarray(hits, np.int64)[used] - np.asarray(floor, np.int64)[used]
     return bootstrap(lambda d, c: float(d.sum() / c.sum()), more, n[used], seed=seed, draws=DRAWS).low
+
+
+def by_chance(own: Sequence[float], strangers: Sequence[Sequence[float]], weights: Sequence[int]) -> float | None:
+    """How likely the output's matches are no recognition: a permutation test over tracks.
+
+    A disguise may resemble somebody by chance, and then does so in all frames of its track. ``own``: per track the
+    share of frames that match its person; ``strangers``: per track the shares that match each stranger. Each track's
+    person is exchanged for anybody at random, and the total counted that reaches the real one. None where there are
+    too few strangers to tell.
+    """
+    if not own or min(map(len, strangers)) < LEAST_STRANGERS:
+        return None
+    generator = np.random.default_rng(0)
+    total = np.zeros(SWAPS)
+    for mine, theirs, weight in zip(own, strangers, weights, strict=True):
+        total += weight * generator.choice(np.array([mine, *theirs]), SWAPS)
+    real = sum(mine * weight for mine, weight in zip(own, weights, strict=True))
+    return float((1 + (total >= real - 1e-9).sum()) / (1 + SWAPS))
 
 
 def each(hits: Sequence[bool]) -> Rate | None:

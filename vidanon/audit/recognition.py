@@ -91,8 +91,8 @@ class Tally:
 
     blocks: list[Block] = field(default_factory=list)
     any_hit: list[list[bool]] = field(default_factory=lambda: [[False] * len(FARS) for _ in SOURCES])
-    #: stranger -> matched in any frame, by original or output, then by FAR
-    stranger_any: dict[int, list[list[bool]]] = field(default_factory=dict)
+    #: stranger -> frames matched, by original or output, then by FAR
+    stranger_frames: dict[int, list[list[int]]] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
     evenly: Evenly = field(default_factory=Evenly)
     eyes: list[float] = field(default_factory=list)
@@ -264,7 +264,7 @@ class Recognition:
         scores, mistaken = similarities(self.about, triple[:2], everyone)
         tally = self.tracks[entry.track]
         for name in names:
-            tally.stranger_any.setdefault(name, [[False] * len(FARS), [False] * len(FARS)])
+            tally.stranger_frames.setdefault(name, [[0] * len(FARS), [0] * len(FARS)])
         block = tally.blocks[-1]
         block.strangers += len(scores)
         edges = self.bin_edges()
@@ -275,4 +275,4 @@ class Recognition:
             block.mistaken[level] += int(hits[1].sum())
             for kind, hit in enumerate(hits):
                 for at in np.flatnonzero(hit):
-                    tally.stranger_any[names[at]][kind][level] = True
+                    tally.stranger_frames[names[at]][kind][level] += 1

@@ -9,6 +9,8 @@ from vidanon.audit.rates import Compared
 from vidanon.audit.result import AuditResult, Check, number
 from vidanon.config import AuditSettings
 
+CHANCE = 0.05  #: probability above which matches are taken for chance
+
 
 def failures(result: AuditResult, settings: AuditSettings) -> list[str]:
     """What no limit excuses: frames and faces of which nothing is known."""
@@ -87,8 +89,8 @@ def _share(
     """A share against its limit.
 
     Above it, it passes beside its floor: by no more than the margin; or, where a solid fill is above the limit too, by
-    a difference that may be chance. ``doubt``: of so few trials (tracks, averages) that only an interval wholly above
-    the limit misses it.
+    a difference that may be chance; or where strangers in the place of these people match as often. ``doubt``: of so
+    few trials (tracks, averages) that only an interval wholly above the limit misses it.
     """
     if limit is None:
         return
@@ -107,6 +109,8 @@ def _share(
         note = _beside(compared)
         if passed and not near:
             note += ": the difference may be chance"
+    if not passed and compared.chance is not None and compared.chance > CHANCE:
+        passed, note = True, f"strangers in their place match as often with probability {compared.chance:.2f}"
     yield Check(name, found.value, limit, passed, judge=judge, note=note)
 
 
