@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tarfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -99,11 +99,16 @@ def test_what_the_pool_holds(pool):
     assert [6, 0] not in pool.known(held=True).tolist() and [5, 1] not in pool.known(held=False).tolist()
 
 
-def test_the_loss_falls_and_a_run_goes_on_bit_for_bit(pool, tmp_path):
+def test_the_loss_falls(pool, tmp_path):
     losses: list[float] = []
-    whole = distil_landmarks(pool, TINY, tmp_path / "whole.pt", lambda step: losses.append(step.loss.total.item()))
-    assert len(losses) == 24
-    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
+    recipe = replace(TINY, steps=70, batch=16, warm_up=10)
+    distil_landmarks(pool, recipe, tmp_path / "c.pt", lambda step: losses.append(step.loss.total.item()))
+    assert len(losses) == 70
+    assert np.mean(losses[-14:]) < 0.85 * np.mean(losses[:14])
+
+
+def test_a_run_goes_on_bit_for_bit(pool, tmp_path):
+    whole = distil_landmarks(pool, TINY, tmp_path / "whole.pt")
 
     def stop(step):
         if step.done == 13:
@@ -121,7 +126,7 @@ def test_the_loss_falls_and_a_run_goes_on_bit_for_bit(pool, tmp_path):
 
 def test_how_long_a_run_is_may_be_settled_late(pool, tmp_path):
     """24 steps are held to step 15.6: what was done by step 9 of more or fewer steps is the same."""
-    longer = Recipe(**{**asdict(TINY), "steps": 60})
+    longer = replace(TINY, steps=60)
 
     def stop(step):
         if step.done == 10:
@@ -135,7 +140,7 @@ def test_how_long_a_run_is_may_be_settled_late(pool, tmp_path):
     with pytest.raises(UsageError, match="other settings"):
         distil_landmarks(pool, longer, tmp_path / "late.pt")  # its rate has fallen
     with pytest.raises(UsageError, match="other settings"):
-        distil_landmarks(pool, Recipe(**{**asdict(TINY), "seed": 4}), tmp_path / "late.pt")
+        distil_landmarks(pool, replace(TINY, seed=4), tmp_path / "late.pt")
 
 
 def test_the_rate_is_held_then_falls():
@@ -170,7 +175,7 @@ def test_what_the_anatomy_is():
     np.testing.assert_allclose(five(mean)[:, 0].sum(), 5 * SIZE / 2, atol=0.5)
     np.testing.assert_allclose(mean[known.mirror] * (-1, 1, 1) + (SIZE, 0, 0), mean, atol=1e-3)
     assert known.triangles.min() >= 0 and len(known.triangles) > 300
-    with pytest.raises(ValueError, match="not symmetric"):
+    with pytest.raises(InputError, match="from symmetric"):
         anatomy(np.random.default_rng(0).normal(size=(4, POINTS, 3)).astype(np.float32) * 9)
 
 

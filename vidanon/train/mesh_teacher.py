@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import Delaunay
 
-from vidanon.errors import ModelError
+from vidanon.errors import InputError, ModelError
 from vidanon.faces.align import apply, similarity
 from vidanon.faces.mesh import SIZE, TEMPLATE, cut_crop
 from vidanon.faces.mesh_points import OVAL, POINTS, eye_distance, five
@@ -26,6 +26,7 @@ from vidanon.types import ByteArray, FloatArray
 SIDE = 192  #: px, the teacher's crop
 MARGIN = 1.5  #: its side over that of the face
 _LOOKS = ((-3.0, 0.96), (3.0, 1.05))  # degrees, zoom of the looks whose mean is the answer; each mirrored as well
+_SYMMETRIC = 0.3  # share of the eye distance the average mesh's points may be away from their mirror images
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def around(mesh: FloatArray, degrees: float = 0.0, zoom: float = 1.0) -> FloatAr
 
 
 def anatomy(meshes: FloatArray) -> Anatomy:
-    """From (N, 468, 3) meshes of upright faces, mostly frontal, any unit. ValueError where they are not symmetric."""
+    """From (N, 468, 3) meshes of upright faces, mostly frontal, any unit. InputError where they are not symmetric."""
     brought = []
     for mesh in meshes:
         transform = similarity(five(mesh)[:, :2], np.array(TEMPLATE, np.float32))
@@ -116,8 +117,11 @@ def anatomy(meshes: FloatArray) -> Anatomy:
     mean = np.median(brought, 0).astype(np.float64)
     flipped = mean * (-1, 1, 1) + (SIZE, 0, 0)
     mirror = linear_sum_assignment(((flipped[:, None] - mean[None]) ** 2).sum(-1))[1].astype(np.int64)
-    if not np.array_equal(mirror[mirror], np.arange(POINTS)):
-        raise ValueError("the average mesh is not symmetric: give more faces, as many turned left as right")
+    off = np.linalg.norm(flipped - mean[mirror], axis=1).max() / eye_distance(mean)
+    if off > _SYMMETRIC or not np.array_equal(mirror[mirror], np.arange(POINTS)):
+        raise InputError(
+            f"the faces' average mesh is {off:.2f} of the eye distance from symmetric; give more portraits"
+        )
     mean = (mean + flipped[mirror]) / 2
     triangles = Delaunay(mean[:, :2]).simplices.astype(np.int64)
     middles = mean[triangles][..., :2].mean(1).astype(np.float32)
