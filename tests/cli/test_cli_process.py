@@ -99,7 +99,7 @@ def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> 
     process = waiting(tmp_path, WAITING_CORE)
     assert (tmp_path / ".out.mp4").exists()
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err.count("\n") == 1 and err.startswith("vidanon: error: stopped")
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
@@ -108,7 +108,7 @@ def test_signals_clean_up(tmp_path: Path, number: signal.Signals, code: int) -> 
 def test_a_swallowed_signal_stops_the_run_all_the_same(tmp_path: Path) -> None:
     process = waiting(tmp_path, SWALLOWING_CORE)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
     assert err.startswith("vidanon: error: stopped")
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
@@ -125,7 +125,7 @@ def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     time.sleep(0.3)
     assert process.poll() is None
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 143
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from vidanon import errors
 from vidanon.cli import summary
 from vidanon.cli.main import main
 from vidanon.config import RunConfig
+from vidanon.progress import Progress
 from vidanon.types import RowState, RunReport
 
 
@@ -33,7 +34,7 @@ class Core:
         if source.name in self.failures:
             raise self.failures[source.name]
         for done in range(0, 101, 20):
-            more["progress"](SimpleNamespace(stage="analyse", done=done, total=100, seconds=done / 50))
+            more["progress"](Progress("analyse", done, 100, done / 50))
         output.write_bytes(b"protected")
         return RunReport(
             mode=config.protect.mode,
