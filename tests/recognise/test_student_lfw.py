@@ -39,7 +39,7 @@ def answers(test_data) -> tuple[Student, list[tuple[str, str, bool]], dict[str, 
     needed = {name for first, second, _ in chosen for name in (first, second)}
     with (folder / "lfw-landmarks.csv").open(newline="") as file:
         landmarks = {
-            row["path"]: np.array([[float(row[x]), float(row[y])] for x, y in POINTS], np.float32)
+            row["path"]: np.array([[float(row[x]), float(row[y])] for x, y in POINTS], np.float32) + 0.5  # centres
             for row in csv.DictReader(file)
             if row["path"] in needed
         }

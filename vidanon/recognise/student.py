@@ -110,6 +110,7 @@ def write_student(path: Path, state: Mapping[str, torch.Tensor], description: De
     fields["thresholds"] = {str(far): value for far, value in description.thresholds.items()}
     part = path.with_name(f".{path.name}.part")
     safetensors.torch.save_file(tensors, part, metadata={_KEY: json.dumps(fields)})
+    part.chmod(0o644)  # safetensors lets only its owner read it
     part.replace(path)
 
 
