@@ -71,14 +71,14 @@ def landmarks(
     ],
     steps: Annotated[
         int, typer.Option(min=1, help="Training steps of 64 faces; may change until the learning rate falls.")
-    ] = 12_000,
+    ] = 6400,
     views: Annotated[
         int, typer.Option(min=0, help="Turned views drawn of each face (65 KB of disk each, and the face itself).")
     ] = 3,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, faces and machine type give the same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
 ) -> None:
-    """Distil the dense landmarks 'landmarks' from a face mesh: an hour on a core. Stopped, the same command goes on."""
+    """Distil the dense 'landmarks' from a face mesh: half an hour on a core. Stopped, the same command goes on."""
     _check(faces, teacher, out, "a TorchScript or ONNX face mesh")
     from vidanon.train.landmarks import MEASURED, Recipe, train_landmarks
 

@@ -46,7 +46,7 @@ _MODES_FROM = 3000  # meshes that the first modes are computed from
 class Recipe:
     """What may be chosen; the defaults made the shipped model."""
 
-    steps: int = 12_000
+    steps: int = 6400
     views: int = 3  #: of each face
     seed: int = 0
     threads: int = 1  #: of torch

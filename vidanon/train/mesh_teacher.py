@@ -77,7 +77,7 @@ class MeshTeacher:
 
     def first(self, picture: ByteArray, landmarks: FloatArray) -> FloatArray:
         """(468, 3) px: one look at the face with these five landmarks, and one more where its mesh says it is."""
-        scale = float(np.linalg.norm(landmarks[1] - landmarks[0])) * 4.3 / SIDE
+        scale = float(np.linalg.norm(landmarks[1] - landmarks[0]) * 4.3 / SIDE)
         centre = landmarks.mean(0)
         points, _ = self.look(picture, [_square(centre, scale, _level(landmarks))], [False])
         points, _ = self.look(picture, [around(points[0])], [False])
