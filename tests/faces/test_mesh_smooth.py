@@ -78,6 +78,16 @@ def test_what_is_not_trusted_counts_little_and_gaps_are_filled_or_told():
     assert np.isfinite(smooth(wrong, confidence, settings=Smoothing(gap=1.0))).all()
 
 
+def test_a_mesh_of_something_else_does_not_drag_the_track_along():
+    clean, noisy = track(noise=0.3)
+    stray = noisy.copy()
+    stray[30] += (250, -90, 0)
+    confidence = np.full(60, 0.9)
+    confidence[30] = 0.3
+    off = np.linalg.norm((smooth(stray, confidence) - clean)[..., :2], axis=2).mean(1)
+    assert off[25:36].max() < 2
+
+
 def test_the_rate_counts_in_seconds():
     _, noisy = track(120, noise=0.6)
     assert wobble(smooth(noisy, rate=60)) < wobble(smooth(noisy, rate=25)) < wobble(smooth(noisy, rate=5))

@@ -29,6 +29,7 @@ from vidanon.types import FloatArray
 
 _LEAST_SEEN = 3  # meshes: fewer have no motion to speak of
 _EYE, _MOUTH = 0.45, 0.8  # radii of the regions, share of the eye distance
+_STRAY = 0.15  # share of the eye distance: a head this far from where its neighbours put it counts half
 _NOISE = 0.003  # share of the eye distance: never taken for less
 _CORNERS = (33, 133, 362, 263)
 #: points that move with the skull: nose, corners of the eyes, upper half of the oval
@@ -74,7 +75,11 @@ def smooth(
     mean_rotation = _nearest_rotation((rotation * weight[:, None, None]).sum(0))
     turn = _log(np.einsum("ij,tjk->tik", mean_rotation.T, rotation))
     pose = np.concatenate([turn, np.log(scale)[:, None], place], 1)
-    pose = _parabola(pose, weight, max(settings.pose * rate, 0.3))
+    sigma = max(settings.pose * rate, 0.3)
+    for _ in range(2):  # a mesh far from where its neighbours put the head is of something else
+        off = np.linalg.norm((pose - _parabola(pose, weight, sigma))[:, 4:6], axis=1) / float(eye_distance(reference))
+        weight = weight / (1 + (off / max(_STRAY, 4 * float(np.median(off[seen])))) ** 4)
+    pose = _parabola(pose, weight, sigma)
     shape = _alike_mean(shape, reference, weight, max(settings.shape * rate, 0.3), settings.alike)
     rotation = np.einsum("ij,tjk->tik", mean_rotation, _exp(pose[:, :3]))
     out = np.einsum("tij,tpj->tpi", rotation, reference + shape) * np.exp(pose[:, 3])[:, None, None]
