@@ -275,6 +275,8 @@ def test_a_folder_without_permission(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def start(*words: str, limit: int | None = None) -> subprocess.Popen[str]:
     def before() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a test run in the background was told to ignore some
+            signal.signal(number, signal.SIG_DFL)
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
