@@ -140,24 +140,16 @@ runtime() {
     esac
 }
 
-# need_ffmpeg: tests and benchmarks make odd clips with it (the product itself never calls it).
-need_ffmpeg() {
-    command -v ffmpeg >/dev/null 2>&1 && return
+# need_program NAME WHAT_FOR: a system package of that name, which the product itself never calls.
+need_program() {
+    command -v "$1" >/dev/null 2>&1 && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        say "installing ffmpeg (tests and benchmarks make clips with it)"
-        { apt-get install -y -qq ffmpeg || { apt-get update -qq && apt-get install -y -qq ffmpeg; }; } >/dev/null 2>&1 </dev/null
-        command -v ffmpeg >/dev/null 2>&1 && return
+        say "installing $1 ($2)"
+        { apt-get install -y -qq "$1" || { apt-get update -qq && apt-get install -y -qq "$1"; }; } >/dev/null 2>&1 </dev/null
+        command -v "$1" >/dev/null 2>&1 && return
     fi
-    say "ffmpeg is not installed: what needs it is skipped (Debian: apt-get install ffmpeg)"
+    say "$1 is not installed: what needs it is skipped (Debian: apt-get install $1)"
 }
 
-# need_chromium: tests open the HTML report in it (the product itself never calls it).
-need_chromium() {
-    command -v chromium >/dev/null 2>&1 && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        say "installing chromium (tests open the HTML report in it)"
-        { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null 2>&1 </dev/null
-        command -v chromium >/dev/null 2>&1 && return
-    fi
-    say "chromium is not installed: what needs it is skipped (Debian: apt-get install chromium)"
-}
+need_ffmpeg() { need_program ffmpeg "tests and benchmarks make clips with it"; }
+need_chromium() { need_program chromium "tests open the HTML report in it"; }

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vidanon"
 #: a module may import from its own layer and from those before it
 LAYERS = (
-    {"", "types", "errors", "config", "progress"},
+    {"", "types", "errors", "config", "progress", "text_file"},
     {"media", "runtime", "zoo"},
     {"detect", "faces", "track", "protect", "segments", "recognise", "generate"},
     {"analyse", "likeness", "verify", "treatment", "preview"},
@@ -131,6 +131,13 @@ def test_no_file_names_a_private_path() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if path != Path(__file__):
                 assert not private.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_files_stay_small() -> None:
+    for path in tracked_text_files():
+        if path.suffix == ".py" and PACKAGE in path.parents:
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines: it may have two reasons to change"
 
 
 def test_constraints_pin_every_requirement() -> None:

@@ -22,7 +22,8 @@ from vidanon.recognise.student import load_student
 from vidanon.runtime.device import choose_runtime
 from vidanon.train.faces import aligned_faces, pictures
 from vidanon.train.pool import make_pool
-from vidanon.train.recogniser import Progress, Recipe, distil_student, load_teacher, train_recogniser
+from vidanon.train.progress import Progress
+from vidanon.train.recogniser import Recipe, distil_student, load_teacher, train_recogniser
 from vidanon.zoo.load import load_state
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -14,7 +12,7 @@ from vidanon.audit.figures import JudgeFigures
 from vidanon.audit.html_style import CSS
 from vidanon.audit.rates import Compared
 from vidanon.audit.result import AuditResult, number
-from vidanon.errors import OutputError
+from vidanon.text_file import write_whole
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 KEEP_SAFE = "This report shows faces of the original: keep it as you keep the original."
@@ -31,16 +29,7 @@ LIMITS = (
 
 def write_html(path: Path, result: AuditResult) -> None:
     """The report, whole or not at all. Raises OutputError."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page(result))
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"report {path}: {error.strerror}; give a place that can be written") from error
+    write_whole(path, page(result))
 
 
 def page(result: AuditResult) -> str:

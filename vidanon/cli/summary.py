@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vidanon
-from vidanon.errors import OutputError
+from vidanon.text_file import write_whole
 
 if TYPE_CHECKING:
     from vidanon.types import RunReport
@@ -96,16 +94,7 @@ def failure(output: Path, exit_code: int, kind: str) -> dict[str, Any]:
 def write_report(path: Path, content: Mapping[str, Any]) -> None:
     """JSON, whole or not at all. Raises OutputError."""
     text = json.dumps({"vidanon": vidanon.__version__, **content}, indent=2, default=str) + "\n"
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"report {path}: {error.strerror}; give a place that can be written") from error
+    write_whole(path, text)
 
 
 def _check(report: RunReport) -> str:

@@ -15,7 +15,6 @@ from vidanon.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from vidanon.train.progress import Progress
-    from vidanon.train.recogniser import Progress as RecogniserProgress
 
 EVERY_SECONDS = 10.0  #: between two lines of progress
 STAGES = {"faces": "pictures aligned", "pool": "faces in the pool", "train": "steps"}
@@ -117,7 +116,7 @@ class _Lines:
         self._terminal = terminal
         self._last = time.monotonic()
 
-    def __call__(self, progress: Progress | RecogniserProgress) -> None:
+    def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._last < EVERY_SECONDS and progress.done != progress.total:
             return

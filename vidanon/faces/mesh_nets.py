@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vidanon.faces.mesh_points import POINTS
+from vidanon.runtime.fold import fold
 
 STEM = 16  #: channels after the first of two convolutions that each halve the side
 WIDTHS = (32, 64, 128)  #: channels of the three stages, at 24, 12 and 6 px
@@ -124,16 +124,11 @@ def mesh_net(state: Mapping[str, torch.Tensor]) -> MeshNet:
 def fused(net: MeshNet) -> MeshNet:
     """``net`` (in eval mode, changed in place) with its normalisations folded into the convolutions before them."""
     for part, at in ((net.stem, 0), (net.stem, 3), (net.neck, 0)):
-        part[at], part[at + 1] = _fold(part[at], part[at + 1]), nn.Identity()
+        part[at], part[at + 1] = fold(part[at], part[at + 1]), nn.Identity()
     for block in net.blocks:
         assert isinstance(block, Block)
-        block.conv1, block.norm1 = _fold(block.conv1, block.norm1), nn.Identity()
-        block.conv2, block.norm2 = _fold(block.conv2, block.norm2), nn.Identity()
+        block.conv1, block.norm1 = fold(block.conv1, block.norm1), nn.Identity()
+        block.conv2, block.norm2 = fold(block.conv2, block.norm2), nn.Identity()
         if isinstance(block.shortcut, nn.Sequential):
-            block.shortcut = _fold(block.shortcut[0], block.shortcut[1])
+            block.shortcut = fold(block.shortcut[0], block.shortcut[1])
     return net
-
-
-def _fold(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(conv, norm)

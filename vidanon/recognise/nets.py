@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vidanon.runtime.fold import fold
 
 WIDTHS = (32, 32, 64, 128, 192)  #: channels of the stem and of the four stages
 DEPTHS = (1, 2, 3, 2)  #: blocks per stage; every stage but the first halves the side
@@ -89,17 +90,12 @@ def fused(net: StudentNet) -> StudentNet:
 
     The same function, with 24 layers fewer. A block's first normalisation stays: zero padding comes after it.
     """
-    net.stem[0], net.stem[1] = _fold(net.stem[0], net.stem[1]), nn.Identity()
+    net.stem[0], net.stem[1] = fold(net.stem[0], net.stem[1]), nn.Identity()
     for block in net.blocks:
         assert isinstance(block, Block)
-        block.conv1 = _fold(block.conv1, block.norm1)
-        block.conv2 = _fold(block.conv2, block.norm2)
+        block.conv1 = fold(block.conv1, block.norm1)
+        block.conv2 = fold(block.conv2, block.norm2)
         block.norm1, block.norm2 = nn.Identity(), nn.Identity()  # type: ignore[assignment]
         if isinstance(block.shortcut, nn.Sequential):
-            block.shortcut = _fold(block.shortcut[0], block.shortcut[1])
+            block.shortcut = fold(block.shortcut[0], block.shortcut[1])
     return net
-
-
-def _fold(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(conv, norm)

@@ -10,8 +10,6 @@ Two generators, seeded ``seed`` and ``seed + 1``, draw the pool and the batches;
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from vidanon.train.faces import aligned_faces
 from vidanon.train.loop import Plan, Step, train
 from vidanon.train.losses import distil
 from vidanon.train.pool import Pool, Teacher, make_pool
+from vidanon.train.progress import Clock, Progress
 from vidanon.types import FloatArray
 from vidanon.zoo.fetch import file_hash, resolve
 
@@ -47,17 +46,6 @@ class Recipe:
     checkpoint_every: int = 100  #: steps: what is lost at most when a run is broken off
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a stage is."""
-
-    stage: str  #: "faces", "pool" or "train"
-    done: int
-    total: int  #: 0: not known
-    left: float  #: seconds left of the stage at the speed so far, NaN where not known
-    note: str = ""
-
-
 def train_recogniser(
     faces: Path,
     teacher: Path,
@@ -75,7 +63,7 @@ def train_recogniser(
     runtime = choose_runtime("cpu", recipe.threads)
     torch.set_num_threads(recipe.threads)
     answer = load_teacher(teacher, runtime)
-    tell = _Clock(progress)
+    tell = Clock(progress)
     aligned = aligned_faces(faces, resolve("yunet"), lambda done: tell("faces", done, 0))
     pool = make_pool(
         out, aligned, answer, recipe.pool, recipe.seed, file_hash(teacher), lambda done, size: tell("pool", done, size)
@@ -153,20 +141,3 @@ def load_teacher(path: Path, runtime: Runtime) -> Teacher:
 
 def _said(step: Step) -> str:
     return f"cosine {step.loss.cosine:.3f}"
-
-
-class _Clock:
-    """Turns counts into Progress with the time left."""
-
-    def __init__(self, progress: Callable[[Progress], None]) -> None:
-        self._progress = progress
-        self._stage = ""
-        self._begun, self._first = 0.0, 0
-
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        if stage != self._stage:  # from here: what was done before, or in the first call, says nothing of the speed
-            self._stage, self._begun, self._first = stage, now, done
-        speed = (done - self._first) / (now - self._begun) if now > self._begun else 0.0
-        left = (total - done) / speed if speed and total else math.nan
-        self._progress(Progress(stage, done, total, left, note))
