@@ -1,0 +1,20 @@
+"""What the swap is made from: synthetic portraits, each with its mesh and what is needed to choose among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidanon.types import ByteArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A synthetic person, seen from the front."""
+
+    name: str
+    image: ByteArray  #: (H, W, 3) uint8 RGB
+    points: FloatArray  #: (468, 3) the mesh, px of ``image``, x and y with pixel centres at +0.5
+    female: float  #: 0..1, how the face is likely to be read; for coarse matching only
+    age: float  #: apparent, years; the same
+    tone: float  #: skin: individual typology angle, degrees (-60 very dark .. 60 very light)
+    embedding: FloatArray  #: (D,) of unit length, by the project's own recogniser
