@@ -125,6 +125,7 @@ def test_of_few_cases_only_what_is_sure_misses_a_limit() -> None:
     for value, passed in ((0.2, True), (0.3, False)):
         (check,) = verdict._share("share", compared(value, 0.0), 0.15, AuditSettings(), "judge", doubt=True)
         assert check.passed is passed and ("may be chance" in check.note) is passed
+        assert bool(verdict.excused([check])) is passed, "who reads the verdict is told"
 
 
 def test_an_excess_over_the_floor_is_told_from_chance() -> None:

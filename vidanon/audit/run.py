@@ -317,6 +317,8 @@ class _Audit:
         self._note()
         result.failures = verdict.failures(result, self._settings)
         result.checks = verdict.checks(result, self._settings)
+        if told := verdict.excused(result.checks):
+            result.notes.append(told)
 
     def _note(self) -> None:
         """What a reader has to know to read the figures right."""

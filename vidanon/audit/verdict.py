@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vidanon.audit.figures import JudgeFigures
 from vidanon.audit.rates import Compared
@@ -53,6 +53,18 @@ def blind(judge: JudgeFigures, settings: AuditSettings) -> str:
 def checks(result: AuditResult, settings: AuditSettings) -> list[Check]:
     """Every limit that is asked for, kept or not."""
     return [*_recognisers(result, settings), *_picture(result, settings)]
+
+
+def excused(found: Iterable[Check]) -> str:
+    """Which limits were exceeded and passed all the same, in a sentence; "" where none was."""
+    passed = [c for c in found if c.passed and not c.least and c.value is not None and (c.limit or 0) < c.value]
+    if not passed:
+        return ""
+    told = ", ".join(f"{c.name}{f' ({c.judge})' if c.judge else ''} {number(c.value, c.kind)}" for c in passed[:3])
+    rest = f" and {len(passed) - 3} more" if len(passed) > 3 else ""
+    return (
+        f"above the limit, but no more than beside a floor or by chance, which proves little either way: {told}{rest}"
+    )
 
 
 def _recognisers(result: AuditResult, settings: AuditSettings) -> Iterator[Check]:
