@@ -18,24 +18,18 @@ from vidanon.faces.mesh_points import (
     LEFT_EYE,
     LIPS_INNER,
     LIPS_OUTER,
-    NOSE,
-    OVAL,
     POINTS,
     RIGHT_EYE,
     eye_distance,
     five,
 )
+from vidanon.faces.mesh_pose import STIFF, Floats, fit_pose
 from vidanon.types import FloatArray
 
 _LEAST_SEEN = 3  # meshes: fewer have no motion to speak of
 _EYE, _MOUTH = 0.45, 0.8  # radii of the regions, share of the eye distance
 _STRAY = 0.15  # share of the eye distance: a head this far from where its neighbours put it counts half
 _NOISE = 0.003  # share of the eye distance: never taken for less
-_CORNERS = (33, 133, 362, 263)
-#: points that move with the skull: nose, corners of the eyes, upper half of the oval
-_STIFF = (*NOSE, *_CORNERS, *OVAL[:8], *OVAL[-8:])
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def smooth(
     meshes = points.astype(np.float64)
     meshes[~seen] = meshes[seen][0]  # of weight 0: any numbers do
     reference = _reference(meshes[seen], weight[seen])
-    rotation, scale, place = _pose(reference, meshes)
+    rotation, scale, place = fit_pose(reference, meshes)
     shape = np.einsum("tji,tpj->tpi", rotation, meshes - place[:, None]) / scale[:, None, None] - reference
     mean_rotation = _nearest_rotation((rotation * weight[:, None, None]).sum(0))
     turn = _log(np.einsum("ij,tjk->tik", mean_rotation.T, rotation))
@@ -91,30 +85,12 @@ def smooth(
 def _reference(meshes: Floats, weight: Floats) -> Floats:
     """The mean shape (468, 3), centred, of the size and in the pose of the surest mesh."""
     reference = meshes[int(weight.argmax())]
-    reference = reference - reference[list(_STIFF)].mean(0)
+    reference = reference - reference[list(STIFF)].mean(0)
     for _ in range(2):
-        rotation, scale, place = _pose(reference, meshes)
+        rotation, scale, place = fit_pose(reference, meshes)
         brought = np.einsum("tji,tpj->tpi", rotation, meshes - place[:, None]) / scale[:, None, None]
         reference = np.average(brought, 0, weight)
     return np.asarray(reference, np.float64)
-
-
-def _pose(reference: Floats, meshes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Rotations (T, 3, 3), scales (T,) and places (T, 3) that best bring the reference to each mesh, by the stiff
-    points (Umeyama 1991)."""
-    stiff = list(_STIFF)
-    source = reference[stiff]
-    middle = source.mean(0)
-    target = meshes[:, stiff]
-    centre = target.mean(1)
-    covariance = np.einsum("tpi,pj->tij", target - centre[:, None], source - middle)
-    u, singular, vt = np.linalg.svd(covariance)
-    sign = np.ones((len(meshes), 3))
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotation = (u * sign[:, None]) @ vt
-    scale = (singular * sign).sum(1) / ((source - middle) ** 2).sum()
-    place = centre - scale[:, None] * np.einsum("tij,j->ti", rotation, middle)
-    return rotation, scale, place
 
 
 def _parabola(values: Floats, weight: Floats, sigma: float) -> Floats:
