@@ -21,6 +21,7 @@ from vidanon.protect.obscure import Blur, Mask, Pixelate
 from vidanon.recognise.student import load_student
 from vidanon.render import Renderer
 from vidanon.runtime.device import Runtime, choose_runtime
+from vidanon.swap.assemble import make_swap
 from vidanon.track.plan import Plan
 from vidanon.track.plan_io import export_plan, import_plan
 from vidanon.types import Action, RunReport
@@ -79,7 +80,8 @@ def run_file(
             export_plan(plan, tracks_out)
         sheet = ContactSheet() if preview is not None else None
         eyes = Eyes(detectors.gate, _likeness(config, runtime, report))
-        renderer = Renderer(plan, make_protector(config), encoder, sink, eyes, config, report, str(runtime.device))
+        protector = _protector(config, opened, plan, runtime, report, progress)
+        renderer = Renderer(plan, protector, encoder, sink, eyes, config, report, str(runtime.device))
         renderer.run(opened.frames(), _reporter("render", plan.info.frames, progress), sheet)
         started = time.perf_counter()
         report.audio = sink.finish()
@@ -96,6 +98,22 @@ def run_file(
 
 def make_protector(config: RunConfig) -> Protector:
     return PROTECTORS[config.protect.mode](config.protect, config.seed)
+
+
+def _protector(
+    config: RunConfig,
+    source: FileSource,
+    plan: Plan,
+    runtime: Runtime,
+    report: RunReport,
+    progress: Callable[[Progress], None] | None,
+) -> Protector:
+    if config.protect.mode != "swap":
+        return make_protector(config)
+    started = time.perf_counter()
+    made = make_swap(source.frames(), plan, config, runtime, report, _reporter("cast", plan.info.frames, progress))
+    report.seconds["cast"] = time.perf_counter() - started
+    return made
 
 
 def _likeness(config: RunConfig, runtime: Runtime, report: RunReport) -> Likeness | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from vidanon.errors import UsageError
 
@@ -47,7 +47,7 @@ class TrackSettings(Settings):
 
 
 class ProtectSettings(Settings):
-    mode: Literal["mask", "pixelate", "blur"] = "mask"
+    mode: Literal["swap", "mask", "pixelate", "blur"] = "mask"
     shape: Literal["solid", "ellipse", "hull"] = "ellipse"
     mask_scale: float = Field(1.3, ge=1.0, le=4.0, description="covered region over the face box, about its centre")
     cells: int = Field(10, ge=1, le=64, description="pixelate: cells across the face box's longer side")
@@ -61,6 +61,18 @@ class ProtectSettings(Settings):
         0.08, ge=0, le=1.0, description="soft edge outside the covered region, share of the face box"
     )
     colour: tuple[int, int, int] = Field((0, 0, 0), description="mask: RGB 0-255")
+
+
+class SwapSettings(Settings):
+    """Mode swap: which faces are swapped (the others are pixelated), and for whom."""
+
+    min_eyes: float = Field(20.0, ge=12, description="least px between the eyes")
+    max_yaw: float = Field(35.0, gt=0, le=60, description="degrees a face may be turned to the side")
+    min_confidence: float = Field(0.5, ge=0, le=1, description="of the dense landmarks")
+    donors: Path | None = Field(None, description="folder of your own synthetic portraits; None: those shipped")
+    project_key: SecretStr | None = Field(
+        None, description="secret under which a person gets the same new face in every clip; None: new in each run"
+    )
 
 
 class EncodeSettings(Settings):
@@ -113,6 +125,7 @@ class RunConfig(Settings):
     detect: DetectSettings = DetectSettings()
     track: TrackSettings = TrackSettings()
     protect: ProtectSettings = ProtectSettings()
+    swap: SwapSettings = SwapSettings()
     encode: EncodeSettings = EncodeSettings()
     limits: Limits = Limits()
     audit: AuditSettings = AuditSettings()

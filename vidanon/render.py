@@ -10,14 +10,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
 from vidanon.config import RunConfig
 from vidanon.errors import LeakError
-from vidanon.faces.blend import Part, blend, split
+from vidanon.faces.blend import Part, blend, drawn_at, split
 from vidanon.faces.cover import cover_whole
 from vidanon.faces.gather import gather
 from vidanon.media.encode import EncodedSegment, SegmentEncoder
@@ -26,7 +26,7 @@ from vidanon.media.sink import Sink
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.segments import Segment, segments
 from vidanon.track.plan import Plan
-from vidanon.treatment import Treatment, first_treatment, stronger_treatment
+from vidanon.treatment import Rows, Treatment, first_treatment, stronger_treatment
 from vidanon.types import Frame, PlanRow, ProtectedFrame, RowState, RunReport
 from vidanon.verify import KNOWN, Eyes, Findings, Wanted, face_luma, verify
 
@@ -45,6 +45,7 @@ class Attempt:
     treatment: Treatment
     wanted: dict[int, list[Wanted]] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)  #: reason -> face-frames the protector gave back
+    instead: Counter[str] = field(default_factory=Counter)  #: reason -> face-frames protected in another way
     encoded: EncodedSegment | None = None
 
 
@@ -86,7 +87,7 @@ class Renderer:
         waiting: tuple[Segment, Attempt, Future[Findings] | None] | None = None
         with ThreadPoolExecutor(1, "verify") as checker:
             for segment in segments(self._timed("decode", frames), self._config.encode):
-                attempt = self._draw(segment, first_treatment(segment, self._plan, self._actions))
+                attempt = self._draw(segment, self._prepared(segment))
                 check = None if self._config.verify == "off" else checker.submit(self._verify, segment, attempt)
                 if waiting is not None:
                     done += self._settle(*waiting, verified)
@@ -98,6 +99,18 @@ class Renderer:
         for stage, seconds in self._clock.items():
             self._report.seconds[stage] = self._report.seconds.get(stage, 0.0) + seconds
         self._report.verify["worst_surviving_detail"] = round(self._worst_detail, 4)
+
+    def _prepared(self, segment: Segment) -> Treatment:
+        """As planned, with what the protector wants to know of the whole segment."""
+        treatment = first_treatment(segment, self._plan, self._actions)
+        started = time.perf_counter()
+        rows = [row for frame in segment.frames for row in treatment.protect.get(frame.index, ())]
+        rows, self._states = self._protector.prepare(segment.frames, rows, self._states)
+        protect: Rows = defaultdict(list)
+        for row in rows:
+            protect[row.frame].append(row)
+        self._clock["prepare"] += time.perf_counter() - started
+        return replace(treatment, protect=protect)
 
     def _draw(self, segment: Segment, treatment: Treatment) -> Attempt:
         """Protect, blend and encode. Frames stream into the encoder; only face regions are kept for the check."""
@@ -116,6 +129,7 @@ class Renderer:
             parts: dict[int, list[Part]] = defaultdict(list)
             for batch in gather(chunk, rows, self._config.protect, self._device):
                 protected, self._states = self._protector(batch, self._states)
+                attempt.instead.update(reason for reason in protected.instead if reason)
                 for part in split(batch, protected):
                     parts[part.frame].append(part)
                     if not part.ok:
@@ -130,8 +144,15 @@ class Renderer:
                     out = blend(frame, parts[frame.index], covered, self._config.protect)
                     seen = [*treatment.protect.get(frame.index, ()), *covered]
                 protected_here = {row.track for row in treatment.protect.get(frame.index, ())}
+                drawn = {part.track: part for part in parts[frame.index] if part.ok and part.layer is not None}
                 attempt.wanted[frame.index] = [
-                    Wanted(row, face_luma(out.frame, row.box), row.track not in protected_here) for row in seen
+                    Wanted(
+                        row,
+                        face_luma(out.frame, row.box),
+                        row.track not in protected_here,
+                        drawn_at(frame, drawn[row.track], row.box) if row.track in drawn else None,
+                    )
+                    for row in seen
                 ]
                 yield out
 
@@ -164,6 +185,7 @@ class Renderer:
             if found.clean or found.stream:
                 break
             self._note_retry(attempt.treatment, found)
+            self._states = self._protector.rejected(sorted(found.known), self._states)
             attempt = self._draw(segment, stronger_treatment(segment, attempt.treatment, found))
             found = self._verify(segment, attempt)
         if not found.clean:
@@ -213,6 +235,7 @@ class Renderer:
         covered = Counter(report.covered)
         covered.update(attempt.refused)
         report.covered = dict(covered)
+        report.fallback_faces = dict(Counter(report.fallback_faces) + attempt.instead)
         states = Counter(report.face_states)
         for frame in segment.frames:
             rows = [*treatment.protect.get(frame.index, ()), *treatment.cover.get(frame.index, ())]

@@ -137,6 +137,16 @@ class Action(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class FacePose:
+    """What a protector that draws a face has to know of it in one frame."""
+
+    mesh: FloatArray  #: (468, 3) coded px, smoothed over time; NaN where there is none
+    share: float  #: 1: drawn, 0: another protection, between: one goes over into the other
+    reason: str = ""  #: why it is not wholly drawn
+    gaze: tuple[float, float] = (0.0, 0.0)  #: where the eyes look, shares of an eye's width along and across it
+
+
+@dataclass(frozen=True)
 class PlanRow:
     """One track in one frame."""
 
@@ -146,6 +156,7 @@ class PlanRow:
     landmarks: FloatArray | None  #: (5, 2) px or None
     state: RowState
     confidence: float  #: 0..1
+    pose: FacePose | None = None  #: given by the protector that needs it, never written to a plan
 
 
 @dataclass(frozen=True)
@@ -186,9 +197,18 @@ class FaceBatch:
     landmarks: FloatArray  #: (N, 5, 2) px in patch coordinates, NaN where unknown
     tracks: tuple[int, ...]
     frames: tuple[int, ...]
+    poses: tuple[FacePose | None, ...] = ()  #: (N,) coded px, or empty where no protector asked for them
 
     def __len__(self) -> int:
         return int(self.patches.shape[0])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A face that was drawn, before it was merged with the source around it."""
+
+    luma: FloatArray  #: (S, S) in [0, 1]
+    inside: FloatArray  #: (S, S) in [0, 1]: 1 where nothing of the source's fine structure may be left
 
 
 @dataclass(frozen=True)
@@ -199,6 +219,11 @@ class Protected:
     masks: torch.Tensor  #: (N, 1, S, S) float32 in [0, 1]: 1 where the patch replaces the frame
     ok: npt.NDArray[np.bool_]  #: (N,) False: this face is to be covered instead
     reasons: tuple[str, ...]  #: (N,) "" where ok
+    #: (N,) why a face was protected otherwise than the mode does, "" where it was not; empty: nowhere
+    instead: tuple[str, ...] = ()
+    layers: tuple[
+        Layer | None, ...
+    ] = ()  #: (N,) what was drawn, for a protector that keeps what lies around; empty: none
 
 
 PROTECTION_KEY = object()  #: only ``faces/blend.py`` and ``faces/cover.py`` may use it (a test looks)
@@ -236,6 +261,8 @@ class RunReport:
     face_states: dict[str, int] = field(default_factory=dict)  #: RowState name -> face-frames
     kept: int = 0  #: face-frames left clear by the user's word
     covered: dict[str, int] = field(default_factory=dict)  #: reason -> face-frames covered instead of protected
+    #: reason -> face-frames protected in another way than the mode's own (swap: pixelated)
+    fallback_faces: dict[str, int] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)  #: every weaker or other path taken, and why
     warnings: list[str] = field(default_factory=list)
     segments: int = 0

@@ -7,6 +7,7 @@ mask of the luma samples it colours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,17 @@ import torch
 from vidanon.config import ProtectSettings
 from vidanon.faces.align import invert, is_box, longer_side, move_box
 from vidanon.faces.cover import codes_of, cover_whole, fill, grown
-from vidanon.types import PROTECTION_KEY, FaceBatch, FloatArray, Frame, PixelFormat, PlanRow, Protected, ProtectedFrame
+from vidanon.types import (
+    PROTECTION_KEY,
+    FaceBatch,
+    FloatArray,
+    Frame,
+    Layer,
+    PixelFormat,
+    PlanRow,
+    Protected,
+    ProtectedFrame,
+)
 
 NO_BOX = "no usable box"
 NOT_FINITE = "the protector returned values that are not numbers"
@@ -40,6 +51,7 @@ class Part:
     patch: FloatArray  #: (3, S, S) R'G'B', nominally in [0, 1], or (3, 1, 1) for one flat colour
     mask: FloatArray  #: (S, S) in [0, 1]
     reason: str  #: "" or why the face is covered instead
+    layer: Layer | None = None
 
     @property
     def ok(self) -> bool:
@@ -78,7 +90,8 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
         else:
             reason = ""
         box = move_box(batch.to_frame[i], batch.boxes[i]) if placed else np.full(4, np.nan, np.float32)
-        parts.append(Part(batch.frames[i], batch.tracks[i], box, batch.to_frame[i], patches_np[i], mask, reason))
+        layer = protected.layers[i] if protected.layers else None
+        parts.append(Part(batch.frames[i], batch.tracks[i], box, batch.to_frame[i], patches_np[i], mask, reason, layer))
     return parts
 
 
@@ -110,6 +123,19 @@ def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], setti
     for box in solid:
         fill(planes, frame, grown(box, settings.mask_scale), settings.colour)
     return ProtectedFrame(replace(frame, planes=planes), PROTECTION_KEY)
+
+
+def drawn_at(frame: Frame, part: Part, box: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]] | None:
+    """What was drawn, at the pixels of ``frame`` that (4,) ``box`` touches: luma (h, w), and (h, w) where the source's
+    fine structure must be gone. None where nothing was drawn or the box lies outside."""
+    x0, y0 = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+    x1, y1 = min(frame.width, math.ceil(box[2])), min(frame.height, math.ceil(box[3]))
+    if part.layer is None or x0 >= x1 or y0 >= y1:
+        return None
+    to_patch, region = invert(part.to_frame), (x0, y0, x1, y1)
+    luma = _warp(part.layer.luma, to_patch, region, (1, 1), cv2.BORDER_REPLICATE)
+    inside = _warp(part.layer.inside, to_patch, region, (1, 1), cv2.BORDER_CONSTANT)
+    return luma, inside > FULL
 
 
 def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidanon.types import FaceBatch, Protected
+from vidanon.types import FaceBatch, Frame, PlanRow, Protected
 
 TrackStates = Mapping[int, Any]  #: track id -> the protector's own bounded state
 
@@ -17,3 +17,13 @@ class Protector(ABC):
     @abstractmethod
     def __call__(self, batch: FaceBatch, states: TrackStates) -> tuple[Protected, TrackStates]:
         """Answer for every row of ``batch`` in order; states of tracks not in the batch pass through."""
+
+    def prepare(
+        self, frames: Sequence[Frame], rows: Sequence[PlanRow], states: TrackStates
+    ) -> tuple[list[PlanRow], TrackStates]:
+        """Once per segment, before its first batch: look at all of it. Answers the same rows, maybe with poses."""
+        return list(rows), states
+
+    def rejected(self, tracks: Sequence[int], states: TrackStates) -> TrackStates:
+        """These tracks were still recognised in a segment: do otherwise from the next one on."""
+        return states

@@ -1,0 +1,167 @@
+"""Swap: every face becomes a synthetic person's, the same through its track; what cannot be swapped is pixelated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from vidanon.config import SwapSettings
+from vidanon.faces.mesh import MeshFinder
+from vidanon.protect.base import Protector, TrackStates
+from vidanon.protect.obscure import Pixelate
+from vidanon.swap.cast import Role
+from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.gate import NO_DONOR, NO_MESH, gate
+from vidanon.swap.light import LUMA, Look
+from vidanon.swap.patches import to_patch
+from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
+from vidanon.types import FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
+
+_MEMORY = 0.9  #: how much of what a face looked like so far counts in the next frame
+
+
+@dataclass(frozen=True)
+class TrackFace:
+    """What is kept of a track from batch to batch and from segment to segment."""
+
+    turn: int = 0  #: which of the role's donors it is drawn with
+    tail: Seen | None = None
+    share: float = 0.0  #: in the last frame prepared
+    look: Look | None = None
+
+
+class Swap(Protector):
+    name = "swap"
+
+    def __init__(
+        self,
+        settings: SwapSettings,
+        cover: Pixelate,
+        finder: MeshFinder,
+        composer: Composer,
+        actors: Sequence[Actor],
+        roles: Mapping[int, Role],
+        seed: int,
+    ) -> None:
+        """cover: what protects the faces that are not swapped. roles: by track, who plays it; tracks without one are
+        not swapped. seed: of the grain."""
+        self._settings = settings
+        self._cover = cover
+        self._finder = finder
+        self._composer = composer
+        self._actors = actors
+        self._roles = roles
+        self._seed = seed
+
+    def prepare(
+        self, frames: Sequence[Frame], rows: Sequence[PlanRow], states: TrackStates
+    ) -> tuple[list[PlanRow], TrackStates]:
+        kept = dict(states)
+        poses: dict[tuple[int, int], FacePose] = {}
+        rate = _rate(frames)
+        acted = [row for row in rows if self._actor(row.track, kept) is not None]
+        for track, seen in find_meshes(self._finder, frames, acted).items():
+            state: TrackFace = kept.get(track, TrackFace())
+            goes_on = state.tail is not None and seen.frames[0] == state.tail.frames[-1] + 1
+            meshes = steadied(seen, state.tail, rate)
+            gated = gate(
+                meshes, seen.confidence, rate, self._settings, fresh=not goes_on, before=state.share if goes_on else 0.0
+            )
+            for i, frame in enumerate(seen.frames):
+                poses[frame, track] = FacePose(meshes[i], float(gated.share[i]), gated.reasons[i])
+            kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]))
+        return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
+
+    def rejected(self, tracks: Sequence[int], states: TrackStates) -> TrackStates:
+        kept = dict(states)
+        for track in tracks:
+            state: TrackFace = kept.get(track, TrackFace())
+            kept[track] = replace(state, turn=state.turn + 1)
+        return kept
+
+    def __call__(self, batch: FaceBatch, states: TrackStates) -> tuple[Protected, TrackStates]:
+        n = len(batch)
+        kept = dict(states)
+        shares = np.zeros(n, np.float32)
+        reasons = [""] * n
+        for i, track in enumerate(batch.tracks):
+            pose = batch.poses[i] if batch.poses else None
+            if self._actor(track, kept) is None:
+                reasons[i] = NO_DONOR if track in self._roles else NO_MESH
+            elif pose is None or not np.isfinite(pose.mesh).all() or not np.isfinite(batch.to_frame[i]).all():
+                reasons[i] = NO_MESH
+            else:
+                shares[i] = pose.share
+                reasons[i] = pose.reason if pose.share == 0 else ""
+        out = batch.patches.cpu().numpy().copy()
+        masks = np.zeros((n, 1, *out.shape[2:]), np.float32)
+        layers: list[Layer | None] = [None] * n
+        covered = np.flatnonzero(shares < 1)
+        if len(covered):
+            cover, _ = self._cover(_some(batch, covered), {})
+            under, around = cover.patches.cpu().numpy(), cover.masks.cpu().numpy()
+        for i in np.flatnonzero(shares > 0):
+            track, pose = batch.tracks[i], batch.poses[i]
+            actor, state = self._actor(track, kept), kept.get(track, TrackFace())
+            assert pose is not None and actor is not None
+            patch = np.ascontiguousarray(out[i].transpose(1, 2, 0))
+            mesh = to_patch(batch.to_frame[i], pose.mesh)
+            look = _mixed(state.look, self._composer.measure(patch, mesh))
+            rng = np.random.default_rng((self._seed, track, batch.frames[i]))
+            offset = self._composer.shapes.offset(actor.shape, self._roles[track].shape)
+            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng)
+            out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
+            layers[i] = drawn.layer
+            kept[track] = replace(state, look=look)
+        for k, i in enumerate(covered):
+            share = shares[i]
+            out[i] = share * out[i] + (1 - share) * under[k] if share > 0 else under[k]
+            masks[i] = np.maximum(masks[i], around[k])
+            layer = layers[i]
+            if layer is not None:
+                mixed = share * layer.luma + (1 - share) * np.tensordot(LUMA, under[k], 1)
+                layers[i] = replace(layer, luma=mixed)
+        device = batch.patches.device
+        answer = Protected(
+            torch.from_numpy(out).to(device),
+            torch.from_numpy(masks).to(device),
+            np.ones(n, np.bool_),
+            ("",) * n,
+            tuple(reasons),
+            tuple(layers),
+        )
+        return answer, kept
+
+    def _actor(self, track: int, states: TrackStates) -> Actor | None:
+        role = self._roles.get(track)
+        turn = states.get(track, TrackFace()).turn
+        return self._actors[role.donors[turn]] if role is not None and turn < len(role.donors) else None
+
+
+def _mixed(before: Look | None, now: Look) -> Look:
+    if before is None or not np.isfinite(before.fine):
+        return now
+    if not np.isfinite(now.fine):
+        return before
+    keep = _MEMORY
+    return Look(keep * before.contrast + (1 - keep) * now.contrast, keep * before.fine + (1 - keep) * now.fine)
+
+
+def _rate(frames: Sequence[Frame]) -> float:
+    """Frames a second, 25 where it cannot be told."""
+    seconds = frames[-1].seconds - frames[0].seconds
+    return float(np.clip((len(frames) - 1) / seconds, 1, 240)) if seconds > 0 else 25.0
+
+
+def _some(batch: FaceBatch, rows: np.ndarray) -> FaceBatch:
+    return FaceBatch(
+        patches=batch.patches[torch.from_numpy(rows)],
+        to_frame=batch.to_frame[rows],
+        boxes=batch.boxes[rows],
+        landmarks=batch.landmarks[rows],
+        tracks=tuple(batch.tracks[i] for i in rows),
+        frames=tuple(batch.frames[i] for i in rows),
+    )

@@ -1,0 +1,99 @@
+"""What a face is likely to be read as, coarsely: so that a donor is chosen that does not jar on the body it is put on.
+
+Two linear probes on the project's own recogniser guess apparent gender and age; the skin's tone is measured. Nothing of
+it is kept: a guess serves one choice and is dropped. The probes' card is part of ``models/donors.md``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import safetensors.torch
+import torch
+
+from vidanon.errors import ModelError
+from vidanon.types import ByteArray, FloatArray
+from vidanon.zoo.fetch import resolve
+from vidanon.zoo.load import load_state
+
+NAME = "attributes"
+SIDE = 112  #: px of the crops, aligned for the recogniser
+AGES = (15.0, 90.0)  #: years: what a guess is kept within
+#: x0, y0, x1, y1 px of the crop: forehead, both cheeks, bridge of the nose
+_SKIN = ((42, 26, 71, 40), (27, 68, 43, 82), (69, 68, 85, 82), (51, 52, 61, 70))
+
+
+class Look(NamedTuple):
+    """How a face is likely to be read; a guess about its look, not about the person."""
+
+    female: float  #: 0..1
+    age: float  #: years
+    tone: float  #: skin: individual typology angle, degrees (-60 very dark .. 60 very light)
+
+
+class Attributes:
+    """Guesses. Thread-safe."""
+
+    def __init__(self, female: FloatArray, age: FloatArray) -> None:
+        """(D + 1,) each: weights of an embedding, then the constant; the first of a logit, the second of years."""
+        if female.ndim != 1 or female.shape != age.shape or len(female) < 2:
+            raise ValueError(f"probes of shapes {female.shape} and {age.shape}: one length (D + 1,) wanted")
+        self._female, self._age = female.astype(np.float64), age.astype(np.float64)
+
+    @property
+    def dimensions(self) -> int:
+        """D of the embeddings."""
+        return len(self._female) - 1
+
+    def guess(self, embeddings: FloatArray, crops: ByteArray) -> Look:
+        """One face seen K >= 1 times: (K, D) unit embeddings and the (K, 112, 112, 3) uint8 RGB crops they are of.
+
+        Raises ValueError for other shapes.
+        """
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.dimensions or not 0 < len(embeddings) == len(crops):
+            raise ValueError(f"embeddings {embeddings.shape}, {len(crops)} crops: (K, {self.dimensions}), K wanted")
+        logit = float((embeddings @ self._female[:-1]).mean() + self._female[-1])
+        age = float((embeddings @ self._age[:-1]).mean() + self._age[-1])
+        return Look(float(1 / (1 + np.exp(-logit))), min(max(age, AGES[0]), AGES[1]), float(np.median(tones(crops))))
+
+
+def tones(crops: ByteArray) -> FloatArray:
+    """(K, 112, 112, 3) uint8 RGB, aligned -> (K,) skin tones in degrees: of the median colour of cheeks, brow, nose.
+
+    The light counts as skin: a face in the shade reads darker. Raises ValueError for another shape.
+    """
+    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (SIDE, SIDE, 3):
+        raise ValueError(f"crops {crops.dtype} {crops.shape}: (K, {SIDE}, {SIDE}, 3) uint8 wanted")
+    out = np.empty(len(crops), np.float32)
+    for i, face in enumerate(crops):
+        skin = np.concatenate([face[y0:y1, x0:x1].reshape(-1, 3) for x0, y0, x1, y1 in _SKIN])
+        lab = cv2.cvtColor((skin[None] / np.float32(255)).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
+        light, _, yellow = np.median(lab, 0)
+        # skin is never blue; where the light makes it so, the angle would run over
+        out[i] = np.degrees(np.arctan2(light - 50, max(float(yellow), 1.0)))
+    return out
+
+
+def load_attributes(path: Path | None = None) -> Attributes:
+    """The probes in ``path``, or the shipped ones (their hash is checked). Raises ModelError, ModelUnavailable."""
+    path = path or resolve(NAME, offline=True)
+    state = load_state(path)
+    try:
+        probes = Attributes(*(state[name].float().numpy() for name in ("female", "age")))
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path}: no probes of a face's look in it ({error}); get the original") from error
+    if not all(bool(torch.isfinite(state[name]).all()) for name in ("female", "age")):
+        raise ModelError(f"{path}: its probes hold numbers that are none; get the original")
+    return probes
+
+
+def write_attributes(path: Path, female: FloatArray, age: FloatArray) -> None:
+    """Write probes as :class:`Attributes` takes them. Raises OSError; the file takes its name only once it is whole."""
+    part = path.with_name(f".{path.name}.part")
+    tensors = {"female": torch.from_numpy(female.astype(np.float32)), "age": torch.from_numpy(age.astype(np.float32))}
+    safetensors.torch.save_file(tensors, part)
+    part.chmod(0o644)  # safetensors lets only its owner read it
+    part.replace(path)

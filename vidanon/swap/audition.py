@@ -1,0 +1,142 @@
+"""Look at every person of a plan in a few frames, spread over the whole track, and give each a role.
+
+A pass over the source between the analysis and the render pass. It decodes, but looks at few frames; embeddings and
+pictures of sources live in memory, and only as long as they are needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vidanon.config import ProtectSettings, SwapSettings
+from vidanon.faces.gather import gather
+from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh_points import eye_distance, yaw
+from vidanon.swap.cast import Attributes, Casting, Role, Shot
+from vidanon.swap.patches import to_patch
+from vidanon.track.plan import Plan
+from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo
+
+LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
+BESIDE = 250  #: frames before and after a track in which others count as seen beside it
+Guess = Callable[[Sequence[Shot]], Attributes]
+
+
+def audition(
+    frames: Iterable[Frame],
+    plan: Plan,
+    casting: Casting,
+    finder: MeshFinder,
+    guess: Guess,
+    protect: ProtectSettings,
+    swap: SwapSettings,
+    progress: Callable[[int], None] | None = None,
+) -> dict[int, Role]:
+    """Roles by track, for the tracks that can be swapped in some frame.
+
+    ``frames`` are read up to the last that is needed. Tracks are cast in the order in which they end, so that the
+    answer does not depend on anything but the plan and the pictures.
+    """
+    tracks = {t.id: t for t in plan.tracks() if t.action is Action.PROTECT}
+    wanted = _wanted(plan, tracks, swap)
+    left = {track: len(rows) for track, rows in wanted.items()}
+    by_frame: dict[int, list[PlanRow]] = defaultdict(list)
+    for rows in wanted.values():
+        for row in rows:
+            by_frame[row.frame].append(row)
+    shots: dict[int, list[tuple[float, Shot]]] = defaultdict(list)
+    roles: dict[int, Role] = {}
+    last = max(by_frame, default=-1)
+    if last < 0:
+        return roles
+    for done, frame in enumerate(frames, 1):
+        rows = by_frame.pop(frame.index, [])
+        if rows:
+            for track, found in _shots(frame, rows, finder, protect, swap):
+                shots[track].append(found)
+            for row in rows:
+                left[row.track] -= 1
+                if left[row.track] == 0:
+                    role = _cast(row.track, shots.pop(row.track, []), tracks, roles, casting, guess)
+                    if role is not None:
+                        roles[row.track] = role
+        if progress is not None:
+            progress(done)
+        if frame.index >= last:
+            break
+    return roles
+
+
+def _cast(
+    track: int,
+    found: list[tuple[float, Shot]],
+    tracks: dict[int, TrackInfo],
+    roles: dict[int, Role],
+    casting: Casting,
+    guess: Guess,
+) -> Role | None:
+    if not found:
+        return None
+    best = [shot for _, shot in sorted(found, key=lambda each: -each[0])]
+    me = tracks[track]
+    beside = [
+        donor
+        for other, role in roles.items()
+        if tracks[other].first <= me.last + BESIDE
+        and me.first - BESIDE <= tracks[other].last
+        and not (tracks[other].last < me.first or me.last < tracks[other].first)
+        for donor in role.donors[:1]
+    ]
+    return casting.choose(best, guess(best), beside)
+
+
+def _wanted(plan: Plan, tracks: dict[int, TrackInfo], swap: SwapSettings) -> dict[int, list[PlanRow]]:
+    """By track, the most promising row of each part of its life."""
+    best: dict[tuple[int, int], tuple[float, PlanRow]] = {}
+    for row in plan.iter_rows():
+        info = tracks.get(row.track)
+        promise = _promise(row, swap)
+        if info is None or promise <= 0:
+            continue
+        part = (row.frame - info.first) * LOOKS // (info.last - info.first + 1)
+        if promise > best.get((row.track, part), (0.0, row))[0]:
+            best[row.track, part] = (promise, row)
+    out: dict[int, list[PlanRow]] = defaultdict(list)
+    for (track, _), (_, row) in sorted(best.items(), key=lambda item: item[0]):
+        out[track].append(row)
+    return out
+
+
+def _promise(row: PlanRow, swap: SwapSettings) -> float:
+    """How much a row's five landmarks promise: large, seen from the front; 0 where it is not worth a look."""
+    marks = row.landmarks
+    if marks is None or not np.isfinite(marks).all():
+        return 0.0
+    eyes = float(np.linalg.norm(marks[1] - marks[0]))
+    if eyes < 0.8 * swap.min_eyes:
+        return 0.0
+    turn = abs(float((marks[2] - marks[:2].mean(0)) @ (marks[1] - marks[0]))) / eyes**2
+    return eyes * max(0.0, 1 - turn) * (1.0 if row.state is RowState.DETECTED else 0.7)
+
+
+def _shots(
+    frame: Frame, rows: list[PlanRow], finder: MeshFinder, protect: ProtectSettings, swap: SwapSettings
+) -> Iterable[tuple[int, tuple[float, Shot]]]:
+    marks = np.stack([row.landmarks for row in rows if row.landmarks is not None])
+    meshes = finder.detect(frame, np.stack([row.box for row in rows]), marks, looks=2)
+    posed = [replace(row, pose=FacePose(mesh, 1.0)) for row, mesh in zip(rows, meshes.points, strict=True)]
+    sure: dict[int, float] = {row.track: float(c) for row, c in zip(rows, meshes.confidence, strict=True)}
+    for batch in gather([frame], posed, protect, "cpu"):
+        for i, track in enumerate(batch.tracks):
+            pose = batch.poses[i]
+            if pose is None or not np.isfinite(pose.mesh).all() or sure[track] < swap.min_confidence:
+                continue
+            if float(eye_distance(pose.mesh)) < swap.min_eyes or abs(float(yaw(pose.mesh))) > swap.max_yaw:
+                continue
+            patch: FloatArray = np.ascontiguousarray(batch.patches[i].numpy().transpose(1, 2, 0))
+            merit = float(eye_distance(pose.mesh)) * sure[track] * float(np.cos(np.radians(yaw(pose.mesh))))
+            yield track, (merit, Shot(patch, to_patch(batch.to_frame[i], pose.mesh)))

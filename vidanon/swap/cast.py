@@ -1,0 +1,131 @@
+"""Who plays whom: choose a donor for a track so that recognisers do not know the source in the result.
+
+The closed loop: some candidates are drawn over several frames of the whole track and compared with the source. Of those
+that are unlike enough, a secret key chooses; the rest stand by for segments in which the first fails its check. The
+same person seen again under the same key gets the same face: the key turns the source's embedding into a score for
+every donor, which cannot be guessed without the key, and the best score wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidanon.faces.mesh_points import five
+from vidanon.faces.mesh_pose import Floats
+from vidanon.recognise.base import Recogniser, similarities, threshold
+from vidanon.recognise.crop import crop
+from vidanon.swap.composite import Actor, Composer
+from vidanon.types import FloatArray
+
+CANDIDATES = 14  #: donors drawn and compared for a track
+FRAMES = 3  #: frames they are drawn on
+STAND_BY = 4  #: donors of a role, at most
+FAR = 0.01
+_MARGIN = 0.12  #: below the threshold: what the surrogate says is not what another recogniser would
+_TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
+_TAKEN = 0.5  #: similarity above which two donors look alike
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One look at a face of the source."""
+
+    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
+    mesh: FloatArray  #: (468, 3) px of the patch
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """How a source face is likely to be read: for coarse matching, never stored."""
+
+    female: float  #: 0..1
+    age: float  #: years
+    tone: float  #: degrees
+
+
+@dataclass(frozen=True)
+class Role:
+    """What swap has to know of a track."""
+
+    donors: tuple[int, ...]  #: indices, best first; empty: none was different enough
+    shape: Floats  #: (468, 3) the source's mean shape in the common frame
+
+
+class Casting:
+    """Chooses donors; one method."""
+
+    def __init__(
+        self, composer: Composer, actors: Sequence[Actor], surrogates: Sequence[Recogniser], key: bytes
+    ) -> None:
+        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret."""
+        self._composer = composer
+        self._actors = actors
+        self._surrogates = surrogates
+        self._codes = np.stack([_code(key, a.donor.name, a.donor.embedding.shape[0]) for a in actors])
+        alike = np.stack([a.donor.embedding for a in actors])
+        self._alike = alike @ alike.T
+
+    def choose(self, shots: Sequence[Shot], attributes: Attributes, taken: Iterable[int] = ()) -> Role:
+        """shots: several looks at one person, the best first. taken: donors whose faces are seen beside this one."""
+        shape = np.mean(self._composer.shapes.common(np.stack([shot.mesh for shot in shots])), axis=0)
+        sources = [self._embeddings([(shot.patch, shot.mesh) for shot in shots], which) for which in self._surrogates]
+        scores = self._codes @ sources[0].mean(0)
+        free = self._free(taken)
+        unlike = self._unlike(attributes)
+        far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
+        # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
+        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
+        tried = order[:CANDIDATES]
+        margins = {d: self._margin(shots[:FRAMES], shape, self._actors[d], sources) for d in tried}
+        good = [d for d in tried if margins[d] <= -_MARGIN]
+        spare = sorted((d for d in tried if -_MARGIN < margins[d] <= -_MARGIN / 3), key=lambda d: margins[d])
+        # of what is good enough, what fits is better; among what fits, the key decides
+        good.sort(key=lambda d: (round(unlike[d]), -float(scores[d])))
+        return Role(tuple([*good, *spare][:STAND_BY]), np.asarray(shape, np.float64))
+
+    def _free(self, taken: Iterable[int]) -> list[int]:
+        others = list(taken)
+        free = [d for d in range(len(self._actors)) if all(self._alike[d, o] < _TAKEN for o in others)]
+        return free or [d for d in range(len(self._actors)) if d not in others] or list(range(len(self._actors)))
+
+    def _unlike(self, a: Attributes) -> FloatArray:
+        away = [
+            2 * abs(actor.donor.female - a.female)
+            + abs(actor.donor.tone - a.tone) / _TONE
+            + abs(actor.donor.age - a.age) / _AGE
+            for actor in self._actors
+        ]
+        return np.asarray(away, np.float32)
+
+    def _margin(self, shots: Sequence[Shot], shape: Floats, actor: Actor, sources: Sequence[FloatArray]) -> float:
+        """Largest mean similarity to the source under any surrogate, less its threshold."""
+        offset = self._composer.shapes.offset(actor.shape, shape)
+        rng = np.random.default_rng(0)
+        drawn = [self._composer.draw(s.patch, s.mesh, offset, actor, None, rng).patch for s in shots]
+        worst = -np.inf
+        for which, source in zip(self._surrogates, sources, strict=True):
+            out = self._embeddings([(d, s.mesh) for d, s in zip(drawn, shots, strict=True)], which)
+            alike = similarities(which.description, out, source)
+            worst = max(worst, float(alike.mean()) - threshold(which.description, FAR))
+            worst = max(worst, float(alike.max()) - threshold(which.description, FAR) - _MARGIN)
+        return worst
+
+    def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
+        return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))
+
+
+def aligned(patch: FloatArray, mesh: FloatArray, recogniser: Recogniser) -> np.ndarray:
+    """(size, size, 3) uint8: the face as the recogniser takes it."""
+    picture = np.asarray(np.rint(patch * 255), np.uint8)
+    return crop(picture, five(mesh)[:, :2], recogniser.description)
+
+
+def _code(key: bytes, name: str, dimensions: int) -> FloatArray:
+    """A donor's secret direction among embeddings."""
+    digest = hashlib.blake2b(name.encode(), key=key[:64], digest_size=16, person=b"vidanon donor").digest()
+    code = np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(dimensions)
+    return np.asarray(code / np.linalg.norm(code), np.float32)

@@ -1,0 +1,96 @@
+"""Draw a donor over a face in one patch: shape, light, merge. The parts are in the modules named like them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh_points import OVAL, eye_distance
+from vidanon.faces.mesh_pose import Floats
+from vidanon.swap.base import Donor
+from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit
+from vidanon.swap.merge import merged, rims
+from vidanon.swap.shape import Shapes
+from vidanon.swap.warp import Portrait, portrait_map
+from vidanon.types import FloatArray, Layer
+
+_MARGIN = 0.25  #: of the eye distance around the oval that is worked on
+
+
+class Actor:
+    """A donor, ready to be drawn."""
+
+    def __init__(self, donor: Donor, shapes: Shapes) -> None:
+        self.donor = donor
+        self.portrait = Portrait(donor.image)
+        self.shape: Floats = shapes.common(donor.points[None])[0]
+        self.unit = float(eye_distance(donor.points))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A face as it was drawn."""
+
+    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]: the source outside the face
+    mask: FloatArray  #: (S, S) in [0, 1]: where the patch is to replace the frame
+    layer: Layer  #: the new face alone
+
+
+class Composer:
+    """Draws actors over faces."""
+
+    def __init__(self, finder: MeshFinder) -> None:
+        self.shapes = Shapes(finder.mean)
+        self._triangles = finder.triangles
+
+    def actors(self, donors: Sequence[Donor]) -> list[Actor]:
+        return [Actor(donor, self.shapes) for donor in donors]
+
+    def measure(self, patch: FloatArray, mesh: FloatArray) -> Look:
+        """How the footage shows the face under ``mesh`` (468, 3) px of ``patch`` (S, S, 3)."""
+        unit = float(eye_distance(mesh))
+        at = rims(mesh, unit, patch.shape[0])
+        return look(patch, at.region * (1 - at.mouth), unit)
+
+    def draw(
+        self,
+        patch: FloatArray,
+        mesh: FloatArray,
+        offset: Floats,
+        actor: Actor,
+        wanted: Look | None,
+        rng: np.random.Generator,
+    ) -> Drawn:
+        """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
+
+        wanted: contrast and sharpness to meet, None: those of this very patch.
+        """
+        out, mask = patch.copy(), np.zeros(patch.shape[:2], np.float32)
+        unit = float(eye_distance(mesh))
+        oval = mesh[list(OVAL), :2]
+        margin = _MARGIN * unit + 2
+        x0, y0 = (max(0, int(v)) for v in np.floor(oval.min(0) - margin))
+        x1, y1 = (min(patch.shape[0], int(v)) for v in np.ceil(oval.max(0) + margin))
+        side = max(x1 - x0, y1 - y0)
+        x0, y0 = max(0, min(x0, patch.shape[0] - side)), max(0, min(y0, patch.shape[0] - side))
+        here = (slice(y0, y0 + side), slice(x0, x0 + side))
+        local = mesh - np.array([x0, y0, 0], np.float32)
+        source = np.ascontiguousarray(patch[here])
+        at = rims(local, unit, side)
+        face = at.region * (1 - at.mouth)
+        target = self.shapes.placed(local[None], offset)[0]
+        where = portrait_map(target, actor.donor.points, self._triangles, side)
+        donor = actor.portrait.sample(where, actor.unit / unit)
+        reached = face * (where[..., 0] > -1e5)
+        source_low, donor_low = low_band(source, face, unit), low_band(donor, reached, unit)
+        donor = relit(donor, donor_low, source_low)
+        donor = matched(donor, source_low, face, unit, wanted or look(source, face, unit), rng)
+        out[here] = merged(source, donor, at, unit)
+        mask[here] = at.region
+        luma, inside = np.zeros_like(mask), np.zeros_like(mask)
+        luma[here] = donor @ LUMA
+        inside[here] = (at.fine >= 1) * (1 - at.mouth) * at.region
+        return Drawn(out, mask, Layer(luma, inside))

@@ -1,0 +1,108 @@
+"""Put a warped portrait into the light of the source: brightness and colour by ratio images, then contrast, sharpness
+and grain.
+
+All pictures are (S, S, 3) float32 R'G'B' in [0, 1]; ``region`` is (S, S) in [0, 1], where the face is. ``unit`` is the
+eye distance in patch px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vidanon.types import FloatArray
+
+_BROAD = 0.5  #: sigma of the low band, share of the eye distance
+_DARK = 0.02  #: below this a ratio says nothing
+_RATIO = (0.2, 5.0)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_BLURS = (0.0, 0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
+
+
+@dataclass(frozen=True)
+class Look:
+    """What footage does to a face, as scalars that change slowly; NaN where not known."""
+
+    contrast: float  #: deviation of luma between the fine and the low band
+    fine: float  #: root mean square of the finest luma band (a Laplacian)
+
+
+def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray:
+    """The local mean over ``region`` (S, S, 3), as a Gaussian of _BROAD eye distances sees it."""
+    weighted = np.dstack([picture * region[..., None], region])
+    blurred = smoothed(weighted, _BROAD * unit)
+    return np.asarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), np.float32)
+
+
+def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray) -> FloatArray:
+    """The donor's detail over the source's low band (ratio images: Shashua and Riklin-Raviv 2001)."""
+    ratio = (source_low + _DARK) / (donor_low + _DARK)
+    np.clip(ratio, *_RATIO, out=ratio)
+    return np.asarray(np.clip(donor * ratio, 0, 1), np.float32)
+
+
+def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:
+    """Measure a face's contrast and fine detail inside ``region``."""
+    luma = picture @ LUMA
+    inside = region > 0.5
+    if inside.sum() < 16:
+        return Look(float("nan"), float("nan"))
+    middle = smoothed(luma, 0.04 * unit) - smoothed(luma, _BROAD * unit)
+    fine = cv2.Laplacian(luma, cv2.CV_32F)
+    return Look(float(middle[inside].std()), float(np.sqrt((fine[inside] ** 2).mean())))
+
+
+def matched(
+    donor: FloatArray, donor_low: FloatArray, region: FloatArray, unit: float, wanted: Look, rng: np.random.Generator
+) -> FloatArray:
+    """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``."""
+    has = look(donor, region, unit)
+    out = donor
+    if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
+        gain = float(np.clip(wanted.contrast / has.contrast, 0.7, 1.25))
+        out = donor_low + (donor - donor_low) * np.float32(gain)
+        has = Look(has.contrast * gain, has.fine * gain)
+    if np.isfinite(wanted.fine) and np.isfinite(has.fine):
+        if has.fine > wanted.fine:
+            out = _softened(out, region, wanted.fine)
+        elif wanted.fine > has.fine * 1.05:
+            missing = float(np.sqrt(wanted.fine**2 - has.fine**2))
+            # unit noise has a Laplacian of sqrt(20); softened a little, as a codec leaves it, of about 1.7
+            grain = cv2.GaussianBlur(rng.standard_normal(donor.shape[:2], np.float32), (0, 0), 0.7)
+            strength = min(missing / 1.25, 0.02)
+            out = out + (grain / max(float(grain.std()), 1e-6) * np.float32(strength))[..., None]
+    return np.asarray(np.clip(out, 0, 1), np.float32)
+
+
+def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:
+    """``picture`` blurred until its finest band is as weak as ``fine``."""
+    inside = region > 0.5
+    before: tuple[float, FloatArray] | None = None
+    for sigma in _BLURS:
+        blurred = picture if sigma == 0 else cv2.GaussianBlur(picture, (0, 0), sigma)
+        has = float(np.sqrt((cv2.Laplacian(blurred @ LUMA, cv2.CV_32F)[inside] ** 2).mean()))
+        if has <= fine:
+            if before is None:
+                return np.asarray(blurred, np.float32)
+            share = np.float32((fine - has) / max(before[0] - has, 1e-9))
+            return np.asarray(blurred + (before[1] - blurred) * share, np.float32)
+        before = (has, blurred)
+    assert before is not None
+    return before[1]
+
+
+def smoothed(picture: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian blur; a wide one at a fraction of the size, which shows no difference and costs a fraction."""
+    factor = 1
+    while sigma / factor >= 6 and factor < 16:
+        factor *= 2
+    if factor == 1:
+        return np.asarray(
+            cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE), np.float32
+        )
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,0 +1,75 @@
+"""The meshes of a segment's faces, steadied over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh_points import POINTS
+from vidanon.faces.mesh_smooth import smooth
+from vidanon.types import FloatArray, Frame, PlanRow
+
+TAIL = 8  #: frames of a track kept for the next segment, so that smoothing knows what came before
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One track's meshes in consecutive frames."""
+
+    frames: tuple[int, ...]
+    raw: FloatArray  #: (T, 468, 3) coded px as they were found, NaN where there was none
+    confidence: FloatArray  #: (T,)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow]) -> dict[int, Seen]:
+    """By track, the meshes of its rows, in the order of frames."""
+    by_frame: dict[int, list[PlanRow]] = {}
+    for row in rows:
+        by_frame.setdefault(row.frame, []).append(row)
+    found: dict[int, list[tuple[int, FloatArray, float]]] = {}
+    for frame in frames:
+        here = by_frame.get(frame.index)
+        if not here:
+            continue
+        marks = np.full((len(here), 5, 2), np.nan, np.float32)
+        for i, row in enumerate(here):
+            if row.landmarks is not None:
+                marks[i] = row.landmarks
+        meshes = finder.detect(frame, np.stack([row.box for row in here]), marks)
+        for row, points, confidence in zip(here, meshes.points, meshes.confidence, strict=True):
+            found.setdefault(row.track, []).append((frame.index, points, float(confidence)))
+    return {
+        track: Seen(
+            tuple(index for index, _, _ in each),
+            np.stack([points for _, points, _ in each]),
+            np.array([confidence for _, _, confidence in each], np.float32),
+        )
+        for track, each in found.items()
+    }
+
+
+def steadied(seen: Seen, tail: Seen | None, rate: float) -> FloatArray:
+    """(T, 468, 3) ``seen`` smoothed over time; ``tail``: the end of the segment before, where the track goes on."""
+    before = 0
+    raw, confidence, frames = seen.raw, seen.confidence, seen.frames
+    if tail is not None and len(tail) and 0 < frames[0] - tail.frames[-1] <= TAIL:
+        before = len(tail)
+        raw = np.concatenate([tail.raw, raw])
+        confidence = np.concatenate([tail.confidence, confidence])
+        frames = (*tail.frames, *frames)
+    # frames in which the track was not planned leave a gap
+    at = np.array(frames) - frames[0]
+    length = int(at[-1]) + 1
+    meshes, sure = np.full((length, POINTS, 3), np.nan, np.float32), np.zeros(length, np.float32)
+    meshes[at], sure[at] = raw, np.maximum(confidence, 1e-3) * np.isfinite(raw).all((1, 2))
+    return smooth(meshes, sure, rate)[at[before:]]
+
+
+def tail_of(seen: Seen) -> Seen:
+    return Seen(seen.frames[-TAIL:], seen.raw[-TAIL:], seen.confidence[-TAIL:])

@@ -1,0 +1,88 @@
+"""Bring a donor's portrait onto a mesh: a piecewise-affine map from patch pixels to pixels of the portrait."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidanon.types import ByteArray, FloatArray
+
+_SHIFT = 4  #: fractional bits of the polygon rasteriser
+_TINY = 1e-3  #: px^2: a triangle seen edge-on paints nothing
+
+Triangles = npt.NDArray[np.int16]
+
+
+def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles, size: int) -> FloatArray:
+    """(468, 3) target mesh and (468, >=2) mesh of the portrait, px, centres at +0.5 -> (size, size, 2) float32.
+
+    Where in the portrait each pixel of a (size, size) patch comes from, x and y with pixel centres at whole numbers (as
+    ``cv2.remap`` takes them); far outside the portrait where the mesh does not reach. Nearer triangles hide farther
+    ones.
+    """
+    flat = points[:, :2].astype(np.float64)
+    order = np.argsort(-points[triangles, 2].mean(1))  # far to near: z points away from the camera
+    corners = flat[triangles[order]]
+    along, down = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]
+    wide = np.abs(area) > _TINY
+    order, corners, along, down, area = order[wide], corners[wide], along[wide], down[wide], area[wide]
+    source = portrait[triangles[order], :2].astype(np.float64)
+    to_along, to_down = source[:, 1] - source[:, 0], source[:, 2] - source[:, 0]
+    # the (2, 2) that takes (along, down) to (to_along, to_down)
+    inverse = np.stack([down[:, 1], -down[:, 0], -along[:, 1], along[:, 0]], 1) / area[:, None]
+    linear = (
+        to_along[:, :, None] * inverse[:, None, :2] + to_down[:, :, None] * inverse[:, None, 2:]
+    )  # (T, 2, 2): row by coordinate of the portrait
+    shift = source[:, 0] - np.einsum("tij,tj->ti", linear, corners[:, 0])
+    affine = np.concatenate([linear.reshape(-1, 4), shift], 1).astype(np.float32)
+    which = np.full((size, size), -1, np.int32)
+    fixed = np.rint((corners - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    for index, triangle in enumerate(fixed):
+        cv2.fillConvexPoly(which, triangle, index, cv2.LINE_8, _SHIFT)
+    out = np.full((size, size, 2), -1e6, np.float32)
+    inside = which >= 0
+    if not inside.any():
+        return out
+    y, x = np.nonzero(inside)
+    a = affine[which[inside]]
+    px, py = x.astype(np.float32) + np.float32(0.5), y.astype(np.float32) + np.float32(0.5)
+    out[inside, 0] = a[:, 0] * px + a[:, 1] * py + a[:, 4] - np.float32(0.5)
+    out[inside, 1] = a[:, 2] * px + a[:, 3] * py + a[:, 5] - np.float32(0.5)
+    return out
+
+
+class Portrait:
+    """A portrait at several sizes, so that bringing it to a small face does not skip pixels."""
+
+    def __init__(self, image: ByteArray) -> None:
+        """image: (H, W, 3) uint8 RGB."""
+        levels = [image.astype(np.float32) / np.float32(255)]
+        while min(levels[-1].shape[:2]) >= 48:
+            height, width = levels[-1].shape[:2]
+            levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        self._levels = levels
+
+    def sample(self, where: FloatArray, step: float) -> FloatArray:
+        """(S, S, 2) as :func:`portrait_map` gives it -> (S, S, 3) RGB in [0, 1]; 0 where it does not reach.
+
+        step: pixels of the portrait per pixel of the patch; between two sizes the picture is mixed.
+        """
+        level = float(np.clip(np.log2(max(step, 1.0)), 0, len(self._levels) - 1))
+        low = int(level)
+        out = self._at(where, low)
+        share = level - low
+        if share > 0.05 and low + 1 < len(self._levels):
+            out = out * np.float32(1 - share) + self._at(where, low + 1) * np.float32(share)
+        return out
+
+    def _at(self, where: FloatArray, level: int) -> FloatArray:
+        image = self._levels[level]
+        full = self._levels[0].shape
+        fx, fy = np.float32(image.shape[1] / full[1]), np.float32(image.shape[0] / full[0])
+        x, y = (
+            (where[..., 0] + np.float32(0.5)) * fx - np.float32(0.5),
+            (where[..., 1] + np.float32(0.5)) * fy - np.float32(0.5),
+        )
+        return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.float32)
