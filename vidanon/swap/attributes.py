@@ -24,6 +24,7 @@ SIDE = 112  #: px of the crops, aligned for the recogniser
 AGES = (15.0, 90.0)  #: years: what a guess is kept within
 #: x0, y0, x1, y1 px of the crop: forehead, both cheeks, bridge of the nose
 _SKIN = ((42, 26, 71, 40), (27, 68, 43, 82), (69, 68, 85, 82), (51, 52, 61, 70))
+_MATT = 0.6  # share of the skin, its darker part: the rest shines
 
 
 class Look(NamedTuple):
@@ -71,6 +72,7 @@ def tones(crops: ByteArray) -> FloatArray:
     for i, face in enumerate(crops):
         skin = np.concatenate([face[y0:y1, x0:x1].reshape(-1, 3) for x0, y0, x1, y1 in _SKIN])
         lab = cv2.cvtColor((skin[None] / np.float32(255)).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
+        lab = lab[lab[:, 0] <= np.quantile(lab[:, 0], _MATT)]
         light, _, yellow = np.median(lab, 0)
         # skin is never blue; where the light makes it so, the angle would run over
         out[i] = np.degrees(np.arctan2(light - 50, max(float(yellow), 1.0)))

@@ -1,7 +1,7 @@
 """The donors' file, and donors from a folder of the user's own synthetic portraits.
 
-The file is safetensors: pictures as JPEG, one after the other, with what belongs to them in arrays beside; names, makers
-and licence in the head. The shipped one is ``donors`` in the registry, its card ``models/donors.md``;
+The file is safetensors: pictures as JPEG, one after the other, with what belongs to them in arrays beside; names and
+licence in the head. The shipped one is ``donors`` in the registry, its card ``models/donors.md``;
 ``vidanon.train.donors`` makes such files.
 """
 
@@ -79,8 +79,9 @@ def donors_from_folder(
 ) -> tuple[tuple[Donor, ...], list[tuple[str, str]]]:
     """The donors in a folder of portraits, one face each, and the files left out with the reason, both by name.
 
-    recogniser: the student, whose embeddings ``attributes`` (None: the shipped probes) reads. Who the portraits show is the user's to answer for:
-    nothing here can tell a synthetic face from a photograph. Raises UsageError where none can be used.
+    recogniser: the student, whose embeddings ``attributes`` reads (None: the shipped probes). Who the portraits show is
+    the user's to answer for: nothing here can tell a synthetic face from a photograph. Raises UsageError where none can
+    be used.
     """
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ EYES = 84.0  #: px between its eyes
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 #: shares of SIDE: where the five landmarks of an average face lie in the picture
 TEMPLATE = ((0.391, 0.443), (0.609, 0.443), (0.5, 0.566), (0.403, 0.653), (0.597, 0.653))
-LEAST_EYES = 44.0  #: px between the eyes of a portrait: below, it is too coarse
+LEAST_EYES = 43.0  #: px between the eyes of a portrait: below, it is too coarse
 MOST_YAW = 8.0  #: degrees a portrait may be turned
 MOST_LIPS = 0.085  #: of the eye distance, between the lips of a closed mouth: full lips read so far apart
 LEAST_LIDS = 0.06  #: of the eye distance, between the lids of open eyes
@@ -51,10 +52,8 @@ def read_picture(path: Path) -> ByteArray:
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from error
     picture: Any = None
-    try:
+    with contextlib.suppress(cv2.error):  # more pixels than OpenCV decodes
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:  # more pixels than OpenCV decodes
-        pass
     if picture is None:
         raise Unusable("not a picture that can be decoded")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
@@ -68,15 +67,15 @@ def find_face(rgb: ByteArray, finder: MeshFinder, detector: Detector) -> tuple[F
     less = min(1.0, _LOOK / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * less)), max(1, round(rgb.shape[0] * less)))
     small = rgb if less == 1 else np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    found = [d for d in detector.detect([small])[0] if d.score >= _SCORE and d.landmarks is not None]
+    found = [d for d in detector.detect([small])[0] if d.score >= _SCORE]
     if not found:
         raise Unusable("no face in it")
     found.sort(key=lambda d: d.box[2] - d.box[0], reverse=True)
     if len(found) > 1 and _width(found[1].box) > _width(found[0].box) / 2:
         raise Unusable("more than one face in it")
     back = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]], np.float32)
-    box, marks = found[0].box * np.tile(back, 2), found[0].landmarks * back
-    meshes = finder.detect_picture(rgb, box[None], marks[None], looks=3)
+    box, marks = found[0].box * np.tile(back, 2), found[0].landmarks
+    meshes = finder.detect_picture(rgb, box[None], None if marks is None else (marks * back)[None], looks=3)
     if not np.isfinite(meshes.points).all():
         raise Unusable("no face in it")
     return meshes.points[0], float(meshes.confidence[0])
@@ -97,7 +96,7 @@ def judge(points: FloatArray, confidence: float) -> None:
 
 
 def to_canvas(points: FloatArray, side: int = SIDE) -> FloatArray:
-    """(468, 3) mesh of a portrait -> (2, 3): portrait to a square of ``side`` px with the face upright in its middle."""
+    """(468, 3) mesh of a portrait -> (2, 3): portrait to a square of ``side`` px, the face upright in it."""
     return similarity(five(points)[:, :2], np.array(TEMPLATE, np.float32) * side)
 
 

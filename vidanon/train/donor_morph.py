@@ -1,8 +1,9 @@
 """One person out of several portraits: the mean of their shapes, and features of each, sharp.
 
-An average of pictures is waxy. So every portrait is warped onto the common mesh, and each feature (eyes with brows, nose,
-mouth) is taken from one of them; the fine bands are joined along narrow seams, the coarse ones along wide ones, and the
-coarsest, light and colour, are averaged inside the face. Hair, neck and background are the first portrait's alone.
+An average of pictures is waxy. So every portrait is warped onto the common mesh, and each feature (eyes with brows,
+nose, mouth) is taken from one of them; the fine bands are joined along narrow seams, the coarse ones along wide ones,
+and the coarsest, light and colour, are averaged inside the face. Hair, neck and background are the first portrait's
+alone.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def morph(parents: Sequence[Portrait], mix: Mix, average: FloatArray) -> Portrai
         for share, fine, coarse in zip(_blurred(shares, seam), finer, coarser, strict=True):
             out += share[..., None] * (fine - coarse)
         finer = coarser
-    inside = _blur(cv2.erode(oval, _disc(_INSIDE * EYES)), _INSIDE * EYES / 2)[..., None]
+    inside = _blur(np.asarray(cv2.erode(oval, _disc(_INSIDE * EYES)), np.float32), _INSIDE * EYES / 2)[..., None]
     mean = np.einsum("p,phwc->hwc", np.array(mix.light, np.float32), np.stack(finer))
     out += inside * mean + (1 - inside) * finer[0]
     return Portrait(out.clip(0, 255).round().astype(np.uint8), points)

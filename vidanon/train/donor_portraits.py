@@ -1,7 +1,7 @@
 """The portraits that donors are made from: apparent ages by eye, which ones are left out and why, and reading them.
 
-The portraits are the 200 AI portraits of faker-js/assets-person-portrait (CC0 1.0): people who do not exist. The ages are
-one judgement by eye of how old each picture looks, to five years or so; the gender is that of the file's name.
+The portraits are the 200 AI portraits of faker-js/assets-person-portrait (CC0 1.0): people who do not exist. The ages
+are one judgement by eye of how old each picture looks, to five years or so; the gender is that of the file's name.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import tones
-from vidanon.swap.portraits import Unusable, find_face, judge
+from vidanon.swap.portraits import Portrait, Unusable, find_face, judge
 from vidanon.train.faces import pictures
-from vidanon.types import ByteArray, FloatArray
+from vidanon.types import ByteArray
 
 _FEMALE = (
     20, 22, 30, 20, 50, 25, 45, 72, 22, 45, 24, 48, 78, 40, 62, 74, 65, 24, 62, 50,
@@ -65,46 +65,51 @@ LEFT_OUT = {
     "painted mark": "female_092",
     "hard light": "male_057 male_087",
 }
+#: portraits whose eyes are not given to others: hair lies over a brow
+NO_EYES = frozenset({"female_031", "female_084"})
 _REASONS = {name: reason for reason, names in LEFT_OUT.items() for name in names.split()}
 _CROP = Description("face", 112, ARCFACE_112)
 
 
 @dataclass(frozen=True)
-class Parent:
-    """A portrait that may be mixed with others."""
+class Labelled:
+    """A portrait with a face."""
 
     name: str
-    image: ByteArray  #: (H, W, 3) uint8 RGB
-    points: FloatArray  #: (468, 3) px of ``image``
+    face: Portrait
     female: float  #: 0 or 1
     age: float  #: years
     tone: float  #: degrees
+    crop: ByteArray  #: (112, 112, 3) uint8 RGB, aligned for the recogniser
+    left_out: str = ""  #: why it is not mixed with others
 
 
-def read_parents(
+def read_labelled(
     source: Path, finder: MeshFinder, detector: Detector, progress: Callable[[int], None] = lambda done: None
-) -> tuple[list[Parent], dict[str, str]]:
-    """The portraits of ``source`` (folder or tar) that can be used, by name, and those left out with the reason.
+) -> list[Labelled]:
+    """The portraits of ``source`` (folder or tar) that have a face, by name.
 
     ``progress`` is told how many were looked at. Raises InputError for a source that is none, a broken picture, or a
     portrait whose name no age is known for.
     """
-    parents: list[Parent] = []
-    left_out: dict[str, str] = {}
+    out: list[Labelled] = []
     for number, (path, bgr) in enumerate(pictures(source), start=1):
         name = PurePosixPath(path).stem
         if name not in AGES:
             raise InputError(f"{path}: its apparent age is not in the recipe; give the portraits that it was made for")
         image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        reason = _REASONS.get(name, "")
         try:
             points, confidence = find_face(image, finder, detector)
+        except Unusable:
+            continue
+        finally:
+            progress(number)
+        try:
             judge(points, confidence)
-            if name in _REASONS:
-                raise Unusable(_REASONS[name])
         except Unusable as error:
-            left_out[name] = str(error)
-        else:
-            tone = float(tones(crop(image, five(points)[:, :2], _CROP)[None])[0])
-            parents.append(Parent(name, image, points, float(name.startswith("female")), float(AGES[name]), tone))
-        progress(number)
-    return parents, left_out
+            reason = reason or str(error)
+        face = crop(image, five(points)[:, :2], _CROP)
+        female, tone = float(name.startswith("female")), float(tones(face[None])[0])
+        out.append(Labelled(name, Portrait(image, points), female, float(AGES[name]), tone, face, reason))
+    return out

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class Progress:
     """How far a stage is."""
 
-    stage: str  #: "faces", "pool" or "train"
+    stage: str  #: "faces", "pool", "mixes" or "train"
     done: int
     total: int  #: 0: not known
     left: float  #: seconds left of the stage at the speed so far, NaN where not known
