@@ -1,0 +1,138 @@
+"""The swap bench's tables: LFW, clips, quality, tone, and what the runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.bench.swap_bars import table, text
+from tests.bench.swap_clips import FRAMES, LINES, is_enlarged
+from tests.bench.swap_identity import match_figures
+from tests.bench.swap_measure import ClipRun
+from tests.bench.swap_quality import figures
+from tests.bench.swap_tone import Compared
+from vidanon.audit.distractors import Distractors
+from vidanon.audit.picture import Picture
+from vidanon.audit.rates import each
+from vidanon.recognise.base import Recogniser
+
+
+def lfw(found: Mapping[str, Any], took_part: Mapping[str, str], count: int) -> str:
+    rows = [
+        (
+            judge + (" (took part)" if judge in took_part else ""), text(m.other), text(m.other_solid),
+            text(m.other_unprotected), text(m.impostor), text(m.mistaken), text(m.any_frame), text(m.own),
+            text(m.own_solid), text(m.alike),
+        )
+        for judge, m in found.items()
+    ]  # fmt: skip
+    head = (
+        "recogniser", "other photo", "solid fill", "unprotected", "impostors", "taken for others", "any frame",
+        "own photo", "solid fill", "outputs alike",
+    )  # fmt: skip
+    return f"LFW: {count} people, {FRAMES} frames each; matched at 1 % false accepts, % [95 %]\n" + table(head, rows)
+
+
+def clip_row(clip: ClipRun, judges: Sequence[Recogniser], strangers: Distractors) -> list[str]:
+    """One clip: output / solid fill per judge, and what the picture says."""
+    matched = [match_figures(clip.faces, judge, strangers) for judge in judges]
+    quality = figures(clip.quality)
+    shown = each(clip.faces.shown)
+
+    def both(found: Mapping[str, Any], key: str) -> str:
+        rates = [found.get(key), found.get(f"{key}_solid")]
+        return " / ".join("-" if r is None else f"{100 * r.value:.0f}" for r in rates)
+
+    numbers = [quality["landmarks"], quality["sharpness"]["50"], clip.picture.flicker, clip.picture.warp]
+    sizes = f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-"
+    return [
+        clip.name + (f" ({LINES} lines)" if is_enlarged(clip.name) else ""), str(clip.frames), str(len(clip.reasons)),
+        str(len(clip.faces)), sizes, "-" if shown is None else f"{100 * shown.value:.0f}",
+        *(both(found, "same") for found in matched), *(both(found, "any") for found in matched),
+        *("-" if v is None else f"{getattr(v, 'value', v):.2f}" for v in numbers),
+    ]  # fmt: skip
+
+
+def clips(rows: Sequence[Sequence[str]], names: Sequence[str]) -> str:
+    head = ["clip", "frames", "faces", "count", "eyes px", "swapped %", *(f"same: {n}" for n in names),
+            *(f"any: {n}" for n in names), "landmarks", "sharpness", "flicker", "warp"]  # fmt: skip
+    return "clips: matched, output / solid fill, % of faces (same frame) and of tracks (any frame)\n" + table(
+        head, rows
+    )
+
+
+def pooled(
+    found: Mapping[str, Mapping[str, Any]], cosines: Mapping[str, Mapping[str, Any]], took_part: Mapping[str, str]
+) -> str:
+    keys = (
+        "same", "same_solid", "other", "other_solid", "other_unprotected", "impostor", "mistaken", "any", "any_solid",
+    )  # fmt: skip
+    rows = []
+    for judge, values in found.items():
+        within = cosines.get(judge, {})
+        rows.append([
+            judge + (" (took part)" if judge in took_part else ""), *(text(values.get(key)) for key in keys),
+            *(text(within.get(key), "ratio") for key in ("mean", "next", "source_mean")),
+            text(within.get("next_matched")),
+        ])  # fmt: skip
+    head = (
+        "recogniser", "same frame", "solid", "another frame", "solid", "unprotected", "impostors", "taken for others",
+        "any frame", "solid", "cosine to track mean", "to next", "source's to mean", "next matched",
+    )  # fmt: skip
+    return "all clips: matched at 1 % false accepts, % [95 %]; cosines within tracks\n" + table(head, rows)
+
+
+def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping[str, Any]], gaze: bool) -> str:
+    sharp = [text(value, "ratio") for value in found["sharpness"].values()]
+    rows = [
+        ("landmark error by the teacher, % of the eye distance", text(found["landmarks"])),
+        ("  its 95th percentile", text(found["landmarks_95"])),
+        ("  by our own network", text(found["ours"])),
+        ("  teacher and ours on the source: what networks disagree", text(found["noise"])),
+        ("lids, lips: error of the opening", f"{text(found['lids'])}, {text(found['lips'])}"),
+        ("gaze error, shares of an eye's width", text(found["gaze"], "ratio") if gaze else "- (nobody finds irises)"),
+        ("sharpness, output / source: 10 %, middle, 90 %", ", ".join(sharp)),
+        ("flicker", text(sums.flicker, "ratio")),
+        ("warp error, output / source", text(sums.warp, "ratio")),
+        ("faces that show the source's detail", f"{sums.clear} of {sums.faces}"),
+    ]  # fmt: skip
+    for name, detector in again.items():
+        part = " (took part)" if detector["took_part"] else ""
+        rows.append((f"found again by {name}{part}, %", text(detector["still"])))
+        rows.append((f"clear faces outside every track, {name}", str(detector["outside"])))
+    return "the new faces\n" + table(("", ""), rows)
+
+
+def tone(tables: Mapping[str, Sequence[Compared]]) -> str:
+    rows = [
+        (name, row.group, str(row.people), text(row.rate), text(row.ratio, "ratio"),
+         "worse" if row.worse else "may be chance" if row.doubtful else "")
+        for name, found in tables.items() for row in found
+    ]  # fmt: skip
+    return "by skin tone (LFW): % [95 %] and ratio to the mean\n" + table(
+        ("figure", "tone", "people", "share", "over the mean", ""), rows
+    )
+
+
+def runs(told: Mapping[str, Any], left: Mapping[str, int], shown: Any) -> str:
+    """What was swapped, what was not and why, and where the time went."""
+    faces = told["faces"]
+    lines = [f"the runs say: {faces} face-frames in {told['frames']} frames, encoder {', '.join(told['encoder'])}"]
+    if told["swapped"] is not None and faces:
+        lines.append(f"  swapped: {told['swapped']} ({100 * told['swapped'] / faces:.1f} %)")
+    else:
+        lines.append("  swapped: the reports do not say")
+    for name, reasons in (("protected otherwise", told["instead"]), ("covered", told["covered"])):
+        for reason, count in reasons.items():
+            lines.append(f"  {name}, {reason}: {count}")
+    if told["frames_covered_whole"]:
+        lines.append(f"  frames covered whole: {told['frames_covered_whole']}")
+    lines.append("  ms a face: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in told["ms_per_face"].items()))
+    total = sum(left.values())
+    if total:
+        out = [f"{n} {reason} ({100 * n / total:.1f} %)" for reason, n in left.items() if reason]
+        count = left.get("", 0)
+        lines.append(f"faces of the clips that count: {count} of {total} ({100 * count / total:.1f} %)")
+        lines.append("  left out: " + (", ".join(out) or "none"))
+        lines.append(f"of those that count the output shows a face in {text(shown)} %")
+    return "\n".join(lines)
