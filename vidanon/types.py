@@ -143,7 +143,8 @@ class FacePose:
     mesh: FloatArray  #: (468, 3) coded px, smoothed over time; NaN where there is none
     share: float  #: 1: drawn, 0: another protection, between: one goes over into the other
     reason: str = ""  #: why it is not wholly drawn
-    gaze: tuple[float, float] = (0.0, 0.0)  #: where the eyes look, shares of an eye's width along and across it
+    #: where the eyes look, shares of an eye's width along and across it; NaN where not known
+    gaze: tuple[float, float] = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)

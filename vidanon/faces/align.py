@@ -12,6 +12,8 @@ import numpy as np
 from vidanon.types import FloatArray
 
 CANVASES = (64, 128, 256, 512)  #: patch sides, px
+#: patch sides where a face is drawn anew: finer steps, so that it is neither blurred nor drawn larger than it is shown
+FINE_CANVASES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 CONTEXT = 0.15  #: picture kept around the soft edge on each side, share of the face's longer side
 MAX_COORDINATE = 1e6  #: a box further out than this is a fault, not a face
 
@@ -29,12 +31,14 @@ def longer_side(box: FloatArray) -> float:
     return max(float(box[2] - box[0]), float(box[3] - box[1]))
 
 
-def canvas_for(side: float) -> int:
+def canvas_for(side: float, canvases: tuple[int, ...] = CANVASES) -> int:
     """The largest canvas that does not enlarge a window of ``side`` px; the smallest one for smaller windows."""
-    return max((canvas for canvas in CANVASES if canvas <= side), default=CANVASES[0])
+    return max((canvas for canvas in canvases if canvas <= side), default=canvases[0])
 
 
-def window(box: FloatArray, scale: float, feather: float, detail: float = 1.0) -> tuple[int, FloatArray]:
+def window(
+    box: FloatArray, scale: float, feather: float, detail: float = 1.0, canvases: tuple[int, ...] = CANVASES
+) -> tuple[int, FloatArray]:
     """The square around a face that goes to its patch: ``(S, to_frame)``.
 
     The square holds the face box grown by ``scale``, its soft edge ``feather`` (share of the longer side) and some
@@ -44,7 +48,7 @@ def window(box: FloatArray, scale: float, feather: float, detail: float = 1.0) -
     longest = longer_side(box)
     # One frame pixel and three patch pixels on each side are what a mask rendered with its guard needs (masks.py).
     least = longest * (scale + 2 * feather + 2 * CONTEXT) + 2
-    canvas = canvas_for(least * detail)
+    canvas = canvas_for(least * detail, canvases)
     side = least * canvas / (canvas - 6)
     step = side / canvas
     x = (float(box[0]) + float(box[2]) - side) / 2

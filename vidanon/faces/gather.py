@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from vidanon.config import ProtectSettings
-from vidanon.faces.align import CANVASES, apply, invert, is_box, move_box, window
+from vidanon.faces.align import CANVASES, FINE_CANVASES, apply, invert, is_box, move_box, window
 from vidanon.media.colour import conversion, is_hdr, resolve_matrix, tone_map
 from vidanon.types import FaceBatch, FloatArray, Frame, PlanRow
 
@@ -23,7 +23,7 @@ from vidanon.types import FaceBatch, FloatArray, Frame, PlanRow
 BATCH_BYTES = {"cpu": 3 * 2**20, "cuda": 128 * 2**20}
 
 #: patch pixels per coded pixel at most, by mode: what is smooth afterwards needs fewer, what is drawn anew more
-DETAIL = {"blur": 0.5, "swap": 1.5}
+DETAIL = {"blur": 0.5, "swap": 1.2}
 
 
 def gather(
@@ -43,7 +43,8 @@ def gather(
         if row.frame not in by_index:
             raise ValueError(f"a planned row is of frame {row.frame}, which is not among the frames given")
         if is_box(row.box):
-            canvas, to_frame = window(row.box, protect.mask_scale, protect.feather, DETAIL.get(protect.mode, 1.0))
+            detail, canvases = DETAIL.get(protect.mode, 1.0), FINE_CANVASES if protect.mode == "swap" else CANVASES
+            canvas, to_frame = window(row.box, protect.mask_scale, protect.feather, detail, canvases)
         else:
             canvas, to_frame = CANVASES[0], np.full((2, 3), np.nan, np.float32)
         bucket = held.setdefault(canvas, [])

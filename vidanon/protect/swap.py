@@ -15,11 +15,14 @@ from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.gate import NO_DONOR, NO_MESH, gate
+from vidanon.swap.eye_motion import smooth_gaze
 from vidanon.swap.light import LUMA, Look
+from vidanon.swap.looking import looking
 from vidanon.swap.patches import to_patch
 from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
 from vidanon.types import FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
 
+_NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
 _MEMORY = 0.9  #: how much of what a face looked like so far counts in the next frame
 
 
@@ -62,6 +65,7 @@ class Swap(Protector):
         kept = dict(states)
         poses: dict[tuple[int, int], FacePose] = {}
         rate = _rate(frames)
+        by_index = {frame.index: frame for frame in frames}
         acted = [row for row in rows if self._actor(row.track, kept) is not None]
         for track, seen in find_meshes(self._finder, frames, acted).items():
             state: TrackFace = kept.get(track, TrackFace())
@@ -70,8 +74,14 @@ class Swap(Protector):
             gated = gate(
                 meshes, seen.confidence, rate, self._settings, fresh=not goes_on, before=state.share if goes_on else 0.0
             )
+            looks = [
+                looking(by_index[frame], mesh) if share > 0 else _NOWHERE
+                for frame, mesh, share in zip(seen.frames, meshes, gated.share, strict=True)
+            ]
+            gazes = smooth_gaze(np.stack([each for each, _ in looks]), np.array([sure for _, sure in looks]), rate)
             for i, frame in enumerate(seen.frames):
-                poses[frame, track] = FacePose(meshes[i], float(gated.share[i]), gated.reasons[i])
+                where = (float(gazes[i, 0]), float(gazes[i, 1]))
+                poses[frame, track] = FacePose(meshes[i], float(gated.share[i]), gated.reasons[i], where)
             kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]))
         return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
 
@@ -112,7 +122,7 @@ class Swap(Protector):
             look = _mixed(state.look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
             offset = self._composer.shapes.offset(actor.shape, self._roles[track].shape)
-            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng)
+            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze)
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
             layers[i] = drawn.layer
             kept[track] = replace(state, look=look)

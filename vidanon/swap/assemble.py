@@ -13,6 +13,7 @@ from vidanon.protect.obscure import Pixelate
 from vidanon.protect.swap import Swap
 from vidanon.recognise.student import load_student
 from vidanon.runtime.device import Runtime
+from vidanon.swap.attributes import load_attributes
 from vidanon.swap.audition import audition
 from vidanon.swap.cast import Casting
 from vidanon.swap.composite import Composer
@@ -39,7 +40,7 @@ def make_swap(
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
     casting = Casting(composer, actors, [student], key)
-    roles = audition(frames, plan, casting, finder, guesser(student), config.protect, config.swap, progress)
+    roles = audition(frames, plan, casting, finder, guesser(student, load_attributes()), config.protect, config.swap, progress)
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
     return Swap(config.swap, cover, finder, composer, actors, roles, grain)

@@ -16,14 +16,15 @@ from vidanon.config import ProtectSettings, SwapSettings
 from vidanon.faces.gather import gather
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import eye_distance, yaw
-from vidanon.swap.cast import Attributes, Casting, Role, Shot
+from vidanon.swap.attributes import Look
+from vidanon.swap.cast import Casting, Role, Shot
 from vidanon.swap.patches import to_patch
 from vidanon.track.plan import Plan
 from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo
 
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 BESIDE = 250  #: frames before and after a track in which others count as seen beside it
-Guess = Callable[[Sequence[Shot]], Attributes]
+Guess = Callable[[Sequence[Shot]], Look]
 
 
 def audition(

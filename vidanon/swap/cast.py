@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vidanon.faces.mesh_points import five
 from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
+from vidanon.swap.attributes import Look
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import FloatArray
 
@@ -27,6 +29,9 @@ STAND_BY = 4  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.12  #: below the threshold: what the surrogate says is not what another recogniser would
 _TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
+_NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
+_EQUAL = 0.75  #: differences that are one choice
+_GENDER = 3.0  #: differences that another apparent gender counts for
 _TAKEN = 0.5  #: similarity above which two donors look alike
 
 
@@ -36,15 +41,6 @@ class Shot:
 
     patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
     mesh: FloatArray  #: (468, 3) px of the patch
-
-
-@dataclass(frozen=True)
-class Attributes:
-    """How a source face is likely to be read: for coarse matching, never stored."""
-
-    female: float  #: 0..1
-    age: float  #: years
-    tone: float  #: degrees
 
 
 @dataclass(frozen=True)
@@ -69,32 +65,32 @@ class Casting:
         alike = np.stack([a.donor.embedding for a in actors])
         self._alike = alike @ alike.T
 
-    def choose(self, shots: Sequence[Shot], attributes: Attributes, taken: Iterable[int] = ()) -> Role:
+    def choose(self, shots: Sequence[Shot], looks: Look, taken: Iterable[int] = ()) -> Role:
         """shots: several looks at one person, the best first. taken: donors whose faces are seen beside this one."""
         shape = np.mean(self._composer.shapes.common(np.stack([shot.mesh for shot in shots])), axis=0)
         sources = [self._embeddings([(shot.patch, shot.mesh) for shot in shots], which) for which in self._surrogates]
         scores = self._codes @ sources[0].mean(0)
         free = self._free(taken)
-        unlike = self._unlike(attributes)
+        unlike = self._unlike(looks)
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        tried = order[:CANDIDATES]
+        tried = list(islice((d for d in order if self._actors[d].eyeballs is not None), CANDIDATES))
         margins = {d: self._margin(shots[:FRAMES], shape, self._actors[d], sources) for d in tried}
-        good = [d for d in tried if margins[d] <= -_MARGIN]
-        spare = sorted((d for d in tried if -_MARGIN < margins[d] <= -_MARGIN / 3), key=lambda d: margins[d])
-        # of what is good enough, what fits is better; among what fits, the key decides
-        good.sort(key=lambda d: (round(unlike[d]), -float(scores[d])))
-        return Role(tuple([*good, *spare][:STAND_BY]), np.asarray(shape, np.float64))
+        cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in tried if margins[d] <= 0}
+        # among those that fit about equally well, the key decides
+        best = min(cost.values(), default=0.0)
+        order = sorted(cost, key=lambda d: (int((cost[d] - best) / _EQUAL), -float(scores[d])))
+        return Role(tuple(order[:STAND_BY]), np.asarray(shape, np.float64))
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)
         free = [d for d in range(len(self._actors)) if all(self._alike[d, o] < _TAKEN for o in others)]
         return free or [d for d in range(len(self._actors)) if d not in others] or list(range(len(self._actors)))
 
-    def _unlike(self, a: Attributes) -> FloatArray:
+    def _unlike(self, a: Look) -> FloatArray:
         away = [
-            2 * abs(actor.donor.female - a.female)
+            _GENDER * abs(actor.donor.female - a.female)
             + abs(actor.donor.tone - a.tone) / _TONE
             + abs(actor.donor.age - a.age) / _AGE
             for actor in self._actors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor
-from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit
+from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
+from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
 from vidanon.swap.merge import merged, rims
 from vidanon.swap.shape import Shapes
 from vidanon.swap.warp import Portrait, portrait_map
 from vidanon.types import FloatArray, Layer
 
+_SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
 _MARGIN = 0.25  #: of the eye distance around the oval that is worked on
 
 
@@ -28,6 +31,14 @@ class Actor:
         self.portrait = Portrait(donor.image)
         self.shape: Floats = shapes.common(donor.points[None])[0]
         self.unit = float(eye_distance(donor.points))
+
+    @cached_property
+    def eyeballs(self) -> Eyeballs | None:
+        """None where the portrait does not show its eyes: such a donor is not used."""
+        try:
+            return prepare(self.donor)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,12 @@ class Composer:
         actor: Actor,
         wanted: Look | None,
         rng: np.random.Generator,
+        gaze: tuple[float, float] = (float("nan"), float("nan")),
     ) -> Drawn:
         """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
 
-        wanted: contrast and sharpness to meet, None: those of this very patch.
+        wanted: contrast and sharpness to meet, None: those of this very patch. gaze: as
+        :func:`vidanon.swap.iris.gaze` gives it; the donor's own where it is NaN.
         """
         out, mask = patch.copy(), np.zeros(patch.shape[:2], np.float32)
         unit = float(eye_distance(mesh))
@@ -82,11 +95,15 @@ class Composer:
         at = rims(local, unit, side)
         face = at.region * (1 - at.mouth)
         target = self.shapes.placed(local[None], offset)[0]
-        where = portrait_map(target, actor.donor.points, self._triangles, side)
-        donor = actor.portrait.sample(where, actor.unit / unit)
-        reached = face * (where[..., 0] > -1e5)
-        source_low, donor_low = low_band(source, face, unit), low_band(donor, reached, unit)
-        donor = relit(donor, donor_low, source_low)
+        found = portrait_map(target, actor.donor.points, self._triangles, side)
+        donor = actor.portrait.sample(found.where, actor.unit / unit)
+        if actor.eyeballs is None:
+            raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")
+        donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
+        shown = smoothed(found.shown, _SOFT * unit) * found.shown
+        source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
+        donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
+        donor = relit(donor, donor_low, source_low, face)
         donor = matched(donor, source_low, face, unit, wanted or look(source, face, unit), rng)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region

@@ -25,7 +25,7 @@ Mono = npt.NDArray[np.float32]
 
 _R = 8  # px of the search map that an iris' radius takes
 _ACROSS, _DOWN = 29, 17  # half the map, px: 3.6 and 2.1 radii
-_RING = 1.75  # the sclera beside an iris is looked at up to so many radii
+_RING = 1.6  # the sclera beside an iris is looked at up to so many radii
 # red tells skin from iris best: both skin and sclera are bright in it, irises of any colour are dark
 _MIX = np.array([0.5, 0.35, 0.15], np.float32)
 _RADII = (0.9, 1.0, 1.12)  # sizes tried where there are pixels enough, times RADIUS
@@ -33,7 +33,9 @@ _SIZED = 4.0  # px: a smaller radius is not measured
 _AT_REST = (0.0, -0.05)  # shares of the eye's width: where irises are when nothing is seen of them
 _SPREAD = (0.17, 0.055)  # the deviation of that
 _APART = 0.045  # and how far the two eyes may differ
+_HIGH = 0.02  # the lid's shadow makes an iris look so much higher, shares of the eye's width
 _TRUST_PRIOR = 0.1  # explained share that a deviation of one is worth
+_LASHES = 0.4  # radii under the upper lid that lashes and shadow darken
 _CLOSED, _OPEN = 0.45, 0.8  # radii: an opening less high shows no iris; one higher shows enough
 
 
@@ -146,6 +148,7 @@ def _look(
     high = float(np.median((lower - upper)[1:-1, 1])) / _R
     opened = float(np.clip((high - _CLOSED) / (_OPEN - _CLOSED), 0, 1))
     seen = _cut(picture, to_picture, height, width, step)
+    contour[9:, 1] += _LASHES * _R
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(np.clip(contour, -200, 200) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     weight = mask.astype(np.float32) / np.float32(255)
@@ -181,7 +184,7 @@ def _kernels() -> tuple[Mono, Mono]:
     far = np.hypot(x, y)
     disc = np.clip((_R - far) / 2 + 0.5, 0, 1)
     ring = np.clip((_R * _RING - far) / 2 + 0.5, 0, 1) * np.clip((far - _R) / 2 + 0.5, 0, 1)
-    ring *= np.abs(x) / np.maximum(far, 1e-3)  # above and below are lids
+    ring *= np.maximum(np.abs(x), 0.7 * y.clip(0)) / np.maximum(far, 1e-3)  # above is the lid
     return np.asarray(disc, np.float32), np.asarray(ring, np.float32)
 
 
@@ -222,7 +225,7 @@ def _joint(looks: list[_Look]) -> tuple[list[tuple[float, float, float]], float]
         x, y = np.meshgrid((look.across - x0) / _APART, (look.down - y0) / _APART)
         px, py, _ = _peak(look.gain - np.float32(_TRUST_PRIOR) * (x * x + y * y), look.across, look.down)
         i, j = int(np.abs(look.down - py).argmin()), int(np.abs(look.across - px).argmin())
-        out.append((px, py, float(np.clip((look.gain[i, j] - 0.1) / 0.5, 0, 1)) * look.open))
+        out.append((px, py + _HIGH, float(np.clip((look.gain[i, j] - 0.1) / 0.5, 0, 1)) * look.open))
     return out, score
 
 

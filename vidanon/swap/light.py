@@ -17,6 +17,7 @@ from vidanon.types import FloatArray
 _BROAD = 0.5  #: sigma of the low band, share of the eye distance
 _DARK = 0.02  #: below this a ratio says nothing
 _RATIO = (0.2, 5.0)
+_VIVID = (0.2, 1.3)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.0, 0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 
@@ -36,11 +37,27 @@ def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray
     return np.asarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), np.float32)
 
 
-def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray) -> FloatArray:
-    """The donor's detail over the source's low band (ratio images: Shashua and Riklin-Raviv 2001)."""
-    ratio = (source_low + _DARK) / (donor_low + _DARK)
-    np.clip(ratio, *_RATIO, out=ratio)
-    return np.asarray(np.clip(donor * ratio, 0, 1), np.float32)
+def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, region: FloatArray) -> FloatArray:
+    """The donor's detail over the source's low band: luma by ratio images (Shashua and Riklin-Raviv 2001); chroma by
+    difference, as strong as the source's own is."""
+    had, wanted = donor_low @ LUMA, source_low @ LUMA
+    ratio = np.clip((wanted + _DARK) / (had + _DARK), *_RATIO)
+    luma = (donor @ LUMA) * ratio
+    vivid = _vivid(source_low, wanted, region) / max(_vivid(donor_low, had, region), 1e-3)
+    gain = np.float32(np.clip(vivid, *_VIVID)) * ratio
+    chroma = (source_low - wanted[..., None]) + gain[..., None] * (
+        (donor - (donor @ LUMA)[..., None]) - (donor_low - had[..., None])
+    )
+    return np.asarray(np.clip(luma[..., None] + chroma, 0, 1), np.float32)
+
+
+def _vivid(picture: FloatArray, luma: FloatArray, region: FloatArray) -> float:
+    """Mean chroma over mean luma inside the region."""
+    inside = region > 0.5
+    if not inside.any():
+        return 0.0
+    away = np.linalg.norm(picture[inside] - luma[inside][:, None], axis=1)
+    return float(away.mean() / max(float(luma[inside].mean()), _DARK))
 
 
 def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +11,26 @@ import numpy.typing as npt
 from vidanon.types import ByteArray, FloatArray
 
 _SHIFT = 4  #: fractional bits of the polygon rasteriser
+_STRETCHED = 0.3  #: share of the usual size below which a triangle of the portrait is no picture of a face
 _TINY = 1e-3  #: px^2: a triangle seen edge-on paints nothing
 
 Triangles = npt.NDArray[np.int16]
 
 
-def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles, size: int) -> FloatArray:
-    """(468, 3) target mesh and (468, >=2) mesh of the portrait, px, centres at +0.5 -> (size, size, 2) float32.
+@dataclass(frozen=True)
+class PortraitMap:
+    """Where in the portrait each pixel of a patch comes from."""
 
-    Where in the portrait each pixel of a (size, size) patch comes from, x and y with pixel centres at whole numbers (as
-    ``cv2.remap`` takes them); far outside the portrait where the mesh does not reach. Nearer triangles hide farther
-    ones.
+    where: FloatArray  #: (S, S, 2) x, y with pixel centres at whole numbers, as ``cv2.remap`` takes them
+    #: (S, S) in [0, 1]: how far the portrait shows what is asked for; 0 where the mesh does not reach, and where a side
+    #: of the face that the portrait hardly shows is stretched
+    shown: FloatArray
+
+
+def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles, size: int) -> PortraitMap:
+    """(468, 3) target mesh and (468, >=2) mesh of the portrait, px, centres at +0.5 -> the map of a (size, size) patch.
+
+    Nearer triangles hide farther ones.
     """
     flat = points[:, :2].astype(np.float64)
     order = np.argsort(-points[triangles, 2].mean(1))  # far to near: z points away from the camera
@@ -37,20 +48,28 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     )  # (T, 2, 2): row by coordinate of the portrait
     shift = source[:, 0] - np.einsum("tij,tj->ti", linear, corners[:, 0])
     affine = np.concatenate([linear.reshape(-1, 4), shift], 1).astype(np.float32)
+    # the smaller singular value of each map: portrait pixels per patch pixel where it is stretched most
+    square = (linear**2).sum((1, 2))
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    least = np.sqrt(np.maximum((square - np.sqrt(np.maximum(square**2 - 4 * determinant**2, 0))) / 2, 0))
+    usual = np.median(least)
+    shown = np.where(determinant > 0, ((least / max(usual, 1e-9) - _STRETCHED) / _STRETCHED).clip(0, 1), 0)
     which = np.full((size, size), -1, np.int32)
     fixed = np.rint((corners - 0.5) * (1 << _SHIFT)).astype(np.int32)
     for index, triangle in enumerate(fixed):
         cv2.fillConvexPoly(which, triangle, index, cv2.LINE_8, _SHIFT)
-    out = np.full((size, size, 2), -1e6, np.float32)
+    where = np.full((size, size, 2), -1e6, np.float32)
+    clear = np.zeros((size, size), np.float32)
     inside = which >= 0
-    if not inside.any():
-        return out
-    y, x = np.nonzero(inside)
-    a = affine[which[inside]]
-    px, py = x.astype(np.float32) + np.float32(0.5), y.astype(np.float32) + np.float32(0.5)
-    out[inside, 0] = a[:, 0] * px + a[:, 1] * py + a[:, 4] - np.float32(0.5)
-    out[inside, 1] = a[:, 2] * px + a[:, 3] * py + a[:, 5] - np.float32(0.5)
-    return out
+    if inside.any():
+        y, x = np.nonzero(inside)
+        at = which[inside]
+        a = affine[at]
+        px, py = x.astype(np.float32) + np.float32(0.5), y.astype(np.float32) + np.float32(0.5)
+        where[inside, 0] = a[:, 0] * px + a[:, 1] * py + a[:, 4] - np.float32(0.5)
+        where[inside, 1] = a[:, 2] * px + a[:, 3] * py + a[:, 5] - np.float32(0.5)
+        clear[inside] = shown[at]
+    return PortraitMap(where, clear)
 
 
 class Portrait:
