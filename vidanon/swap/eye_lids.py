@@ -73,7 +73,7 @@ def _shifts(picture: FloatArray, curves: Any, frame: Any) -> Array:
             luma = seen @ LUMA
             edge = _mean(luma, -8, -4) - _mean(luma, -2, 2)
         else:
-            red = (seen[..., 0] - seen[..., 2]) / np.maximum(seen.sum(-1), 0.06)
+            red = seen[..., 0] - seen[..., 2]  # not their ratio: a brown iris is as red as skin, only dark
             edge = _mean(red, 1, 6) - _mean(red, -6, -1)
         edge = edge / max(float(edge.std()), 1e-6)
         smooth = cv2.GaussianBlur(edge.astype(np.float32), (0, 0), sigmaX=1.5, sigmaY=0.5)
