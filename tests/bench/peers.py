@@ -55,7 +55,7 @@ class Tool(ABC):
 
 
 class Vidanon(Tool):
-    """This project through its command line, mask mode (solid black ellipses), everything else as shipped.
+    """This project through its command line, mask mode (solid black ellipses) unless told, all else as shipped.
 
     models: folder with YuNet's file, for a machine that cannot fetch it.
     """
@@ -63,17 +63,19 @@ class Vidanon(Tool):
     ours = True
     DETECTORS = {"all": ["mtcnn", "yunet"], "mtcnn": ["mtcnn"], "yunet": ["yunet"]}
 
-    def __init__(self, detector: str, extra: tuple[str, ...] = (), models: Path | None = None) -> None:
+    def __init__(
+        self, detector: str, extra: tuple[str, ...] = (), models: Path | None = None, mode: str = "mask"
+    ) -> None:
         if detector not in self.DETECTORS:
             raise ToolError(f"vidanon has no detector '{detector}': choose from {', '.join(self.DETECTORS)}")
         self.name = f"vidanon-{detector}"
         self.label = "vidanon, " + ("all detectors" if detector == "all" else f"{detector} alone")
-        self._detector, self._extra = detector, extra
+        self._detector, self._extra, self._mode = detector, extra, mode
         known = os.environ.get("VIDANON_MODELS")
         self.environment = {"VIDANON_MODELS": str(models)} if models is not None and not known else {}
 
     def command(self, source: Path, output: Path, report: Path) -> list[str]:
-        program = [sys.executable, "-m", "vidanon", str(source), str(output), "--mode", "mask"]
+        program = [sys.executable, "-m", "vidanon", str(source), str(output), "--mode", self._mode]
         return [*program, "--detector", self._detector, "--quiet", "--report", str(report), *self._extra]
 
     def check(self, report: Path) -> dict[str, Any]:

@@ -223,6 +223,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--deface", type=Path, help="deface's program; default: installed into an environment of its own"
     )
+    parser.add_argument("--mode", default="mask", help="vidanon's; the others cover faces in any case")
     parser.add_argument("--vidanon-option", action="append", default=[], help="further option for vidanon")
     parser.add_argument("--recode", nargs=2, type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -241,7 +242,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     args.work.mkdir(parents=True, exist_ok=True)
     report = args.work / "speed-report.json"
-    vidanon = Vidanon("all", tuple(args.vidanon_option), data / "detectors" if data else None)
+    vidanon = Vidanon("all", tuple(args.vidanon_option), data / "detectors" if data else None, args.mode)
     os.environ.update(vidanon.environment)
 
     def ours(source: Path, output: Path) -> list[str]:
@@ -279,6 +280,7 @@ def main() -> None:
     about: dict[str, Any] = {
         "clip": clip.about,
         "cores": args.cores,
+        "mode": args.mode,
         "rounds": args.rounds,
         "load": os.getloadavg(),
         "tools": result,

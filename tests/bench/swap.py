@@ -29,15 +29,14 @@ import cv2
 
 from tests.bench import swap_bars, swap_lfw, swap_tables, swap_tone
 from tests.bench.peers import ToolError
-from tests.bench.swap_clips import people, sample, sample_names
-from tests.bench.swap_identity import JUDGES, joined, load_judges, match_figures, steadiness, took_part
+from tests.bench.swap_clips import group_of, people, sample, sample_names
+from tests.bench.swap_identity import JUDGES, joined, load_judges, match_figures, share, steadiness, took_part
 from tests.bench.swap_measure import ClipRun, Judges, found_again, measure, models, together, told
 from tests.bench.swap_quality import Quality, QualityJudge, figures, left_out
 from tests.bench.swap_run import make
 from tests.bench.swap_sheets import pair_sheet
 from vidanon.audit.coverage import independent_detector
 from vidanon.audit.distractors import Distractors
-from vidanon.audit.rates import each
 from vidanon.audit.result import Check
 from vidanon.config import DetectSettings
 from vidanon.detect.assemble import make_detectors
@@ -105,26 +104,38 @@ def of_lfw(
 
 
 def of_clips(
-    runs: Sequence[ClipRun], recognisers: Sequence[Recogniser], parts: dict[str, str], strangers: Distractors,
-    gaze: bool,
-) -> dict[str, Any]:  # fmt: skip
+    runs: Sequence[ClipRun], recognisers: Sequence[Recogniser], parts: dict[str, str], strangers: Distractors
+) -> dict[str, Any]:
     """Everything pooled over the clips, printed."""
-    names = [j.description.name for j in recognisers]
-    print(swap_tables.clips([swap_tables.clip_row(r, recognisers, strangers) for r in runs], names), end="\n\n")
-    faces = joined([r.faces for r in runs])
+    print(swap_tables.clips(runs, recognisers, strangers), end="\n\n")
+    groups = {"all clips": list(runs)}
+    for run in runs:
+        groups.setdefault(f"{group_of(run.name)} clips", []).append(run)
+    if len(groups) == 2:  # of one kind
+        groups = {"all clips": list(runs)}
+    found: dict[str, Any] = {"groups": {title: matches(of, recognisers, strangers) for title, of in groups.items()}}
+    for title, of_group in found["groups"].items():
+        print(swap_tables.pooled(title, of_group["match"], of_group["within_tracks"], parts), end="\n\n")
     quality = Quality([j for r in runs for j in r.quality.judged], [t for r in runs for t in r.quality.tracks])
-    found = {
-        "match": {j.description.name: match_figures(faces, j, strangers) for j in recognisers},
-        "within_tracks": {j.description.name: steadiness(faces, j) for j in recognisers},
+    found |= found["groups"]["all clips"]
+    found |= {
         "quality": figures(quality),
         "picture": together(runs),
         "found_again": found_again(runs),
-        "shown": each(faces.shown),
         "left_out": left_out([reason for r in runs for reason in r.reasons]),
     }
-    print(swap_tables.pooled(found["match"], found["within_tracks"], parts), end="\n\n")
-    print(swap_tables.quality(found["quality"], found["picture"], found["found_again"], gaze), end="\n\n")
+    print(swap_tables.quality(found["quality"], found["picture"], found["found_again"]), end="\n\n")
     return found
+
+
+def matches(runs: Sequence[ClipRun], recognisers: Sequence[Recogniser], strangers: Distractors) -> dict[str, Any]:
+    """Of several clips together: match figures and cosines by recogniser, and the share that shows a face."""
+    faces = joined([r.faces for r in runs])
+    return {
+        "match": {j.description.name: match_figures(faces, j, strangers) for j in recognisers},
+        "within_tracks": {j.description.name: steadiness(faces, j) for j in recognisers},
+        "shown": share(faces.shown, faces.tracks),
+    }
 
 
 def bars(
@@ -196,7 +207,7 @@ def bench(args: argparse.Namespace, begun: float) -> int:
     lfw, tones = of_lfw(args, run, judges.recognisers, parts) if run else ({}, {})
     if run:
         print(swap_tables.runs(said["lfw"], {}, None), end="\n\n")
-    clips = of_clips(runs, judges.recognisers, parts, strangers, judges.quality.gaze is not None) if runs else {}
+    clips = of_clips(runs, judges.recognisers, parts, strangers) if runs else {}
     if runs:
         print(swap_tables.runs(said["clips"], clips["left_out"], clips["shown"]), end="\n\n")
     checks = bars(lfw, tones, clips, judges.recognisers, parts, args.strict)

@@ -91,9 +91,10 @@ class Embedder:
         self, track: str, frame: int, eyes: float, shown: bool, pictures: Sequence[ByteArray], marks: FloatArray
     ) -> None:
         """``pictures``: source, output and solid fill, RGB of one size; ``marks`` (5, 2) in their pixels."""
-        faces = self.faces
-        for values, value in ((faces.tracks, track), (faces.frames, frame), (faces.eyes, eyes), (faces.shown, shown)):
-            values.append(value)  # type: ignore[attr-defined]
+        self.faces.tracks.append(track)
+        self.faces.frames.append(frame)
+        self.faces.eyes.append(eyes)
+        self.faces.shown.append(shown)
         made: dict[tuple[Any, ...], list[ByteArray]] = {}
         crops = {}
         for judge in self._judges:

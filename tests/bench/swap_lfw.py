@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from vidanon.audit.rates import Rate, each, rate
 from vidanon.faces.mesh import MeshFinder
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
-from vidanon.types import ByteArray, Detection, FloatArray
+from vidanon.types import ByteArray, Detection, FloatArray, PlanRow
 
 MIDDLE = FRAMES // 2  #: the frame that is looked at more closely
 
@@ -76,7 +75,7 @@ def run(
     return result
 
 
-def _track_at(rows: Sequence[Any], marks: FloatArray) -> int | None:
+def _track_at(rows: Sequence[PlanRow], marks: FloatArray) -> int | None:
     """The planned track that holds the nose, the nearest in the middle; None where there is none."""
     nose = marks[2]
     holding = [r for r in rows if (r.box[:2] <= nose).all() and (nose <= r.box[2:]).all()]

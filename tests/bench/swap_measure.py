@@ -137,15 +137,15 @@ def told(reports: Sequence[RunReport]) -> dict[str, Any]:
     for report in reports:
         for stage, seconds in report.seconds.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
-        for reason, count in getattr(report, "fallback_faces", {}).items():
+        for reason, count in report.fallback_faces.items():
             instead[reason] = instead.get(reason, 0) + count
         for reason, count in report.covered.items():
             covered[reason] = covered.get(reason, 0) + count
-    swapped = [getattr(r, "swapped", None) for r in reports]
+    elsewhere = sum(instead.values()) + sum(covered.values())
     return {
         "faces": faces,
         "frames": sum(r.frames for r in reports),
-        "swapped": None if None in swapped else sum(s for s in swapped if s is not None),
+        "by_the_mode": max(0, faces - elsewhere),
         "instead": dict(sorted(instead.items(), key=lambda item: -item[1])),
         "covered": dict(sorted(covered.items(), key=lambda item: -item[1])),
         "frames_covered_whole": sum(r.frames_covered_whole for r in reports),

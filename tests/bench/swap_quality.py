@@ -6,9 +6,8 @@ also says whether the output shows a face at all: a cover has none.
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from vidanon.evaluate.bootstrap import Interval, bootstrap
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import LEFT_LIDS, LIPS, OVAL, RIGHT_LIDS, eye_distance, openness
 from vidanon.runtime.device import Runtime
+from vidanon.swap.iris import find_irises, gaze
 from vidanon.train.mesh_check import errors
 from vidanon.train.mesh_teacher import Anatomy, MeshTeacher, around
 from vidanon.types import ByteArray, FloatArray
@@ -27,9 +27,6 @@ from vidanon.types import ByteArray, FloatArray
 SHOWN = 0.5  #: presence from which the output shows a face
 _FINE = 0.03  #: sigma, share of the eye distance: what is finer is detail
 _INNER = 0.85  #: of the oval whose detail counts
-
-#: (h, w, 3) RGB and mesh (468, 3) -> where the eyes look, (K,) shares of an eye's width; None where nobody can tell
-Gaze = Callable[[ByteArray, FloatArray], FloatArray | None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,6 @@ class QualityJudge:
         self._teacher = MeshTeacher(data / "landmarks" / "facemesh468.onnx", runtime)
         self._anatomy = Anatomy(finder.mean, finder.mirror.astype(np.int64), finder.triangles.astype(np.int64))
         self._finder = finder
-        self.gaze = find_gaze()
 
     def shows(self, picture: ByteArray, marks: FloatArray) -> bool:
         """Whether there is a face at the source's landmarks ``marks`` (5, 2); the teacher's third look says."""
@@ -102,17 +98,9 @@ class QualityJudge:
             noise=noise,
             lids=float(np.mean(lids)),
             lips=float(abs(openness(after, LIPS) - openness(before, LIPS))),
-            gaze=self._gaze_error(source, output, before, after),
+            gaze=gaze_error(source, output, before, after),
             sharpness=sharpness,
         )
-
-    def _gaze_error(self, source: ByteArray, output: ByteArray, before: FloatArray, after: FloatArray) -> float:
-        if self.gaze is None:
-            return float("nan")
-        a, b = self.gaze(source, before), self.gaze(output, after)
-        if a is None or b is None:
-            return float("nan")
-        return float(np.nanmean(np.abs(a - b))) if np.isfinite(a - b).any() else float("nan")
 
 
 def detail(rgb: ByteArray, mesh: FloatArray) -> float:
@@ -133,26 +121,20 @@ def detail(rgb: ByteArray, mesh: FloatArray) -> float:
     return float(np.sqrt((fine[inside > 0] ** 2).mean())) if inside.any() else 0.0
 
 
-def find_gaze() -> Gaze | None:
-    """The project's own irises, where they are there yet; None where not."""
-    try:
-        iris: Any = importlib.import_module("vidanon.swap.iris")
-    except ModuleNotFoundError:
-        return None
-
-    def look(rgb: ByteArray, mesh: FloatArray) -> FloatArray | None:
-        found = iris.gaze(iris.find_irises(rgb, mesh), mesh)
-        return None if found is None else np.asarray(found, np.float32).ravel()
-
-    return look
+def gaze_error(source: ByteArray, output: ByteArray, before: FloatArray, after: FloatArray) -> float:
+    """How far the output looks elsewhere, shares of an eye's width; NaN where either's irises are not to be trusted."""
+    a, b = (gaze(find_irises(rgb, mesh), mesh) for rgb, mesh in ((source, before), (output, after)))
+    return float(np.linalg.norm(a - b))
 
 
 def figures(quality: Quality) -> dict[str, Any]:
     """Means with intervals, and the spread of sharpness."""
-    sharp = quality.values("sharpness")[[j.shown for j in quality.judged]] if quality.judged else np.zeros(0)
+    sharp = np.array([j.sharpness for j in quality.judged if j.shown], np.float32)
     names = ("landmarks", "ours", "noise", "lids", "lips", "gaze")
     return {
         **{name: quality.of_tracks(name) for name in names},
+        "gaze_known": int(len(quality.values("gaze"))),
+        "faces": len(quality.judged),
         "landmarks_95": _quantile(quality.values("landmarks"), 0.95),
         "sharpness": {f"{100 * q:.0f}": _quantile(sharp, q) for q in (0.1, 0.5, 0.9)},
     }

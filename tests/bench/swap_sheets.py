@@ -31,7 +31,11 @@ def cut(rgb: ByteArray, box: FloatArray, side: int, scale: float = 1.9) -> ByteA
     x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
     step = side / (2 * half)
     matrix = np.array([[step, 0, side / 2 - x * step], [0, step, side / 2 - y * step]])
-    flags = cv2.INTER_CUBIC if step > 1 else cv2.INTER_AREA
+    if step < 0.5:  # average first
+        less = 2 * step
+        rgb = np.asarray(cv2.resize(rgb, None, fx=less, fy=less, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix[:, :2] /= less
+    flags = cv2.INTER_CUBIC if step > 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.warpAffine(rgb, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
@@ -89,7 +93,9 @@ class SideBySide:
             both = np.asarray(cv2.resize(both, size, interpolation=cv2.INTER_AREA), np.uint8)
         both = np.ascontiguousarray(both[: both.shape[0] // 2 * 2, : both.shape[1] // 2 * 2])
         if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": "18"})
+            self._stream = self._container.add_stream(
+                "libx264", rate=self._rate, options={"crf": "18", "preset": "veryfast"}
+            )
             self._stream.pix_fmt = "yuv420p"
             self._stream.height, self._stream.width = both.shape[:2]
         frame = av.VideoFrame.from_ndarray(both, "rgb24")

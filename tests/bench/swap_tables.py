@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.bench.swap_bars import table, text
-from tests.bench.swap_clips import FRAMES, LINES, is_enlarged
+from tests.bench.swap_clips import FRAMES, lines_of
 from tests.bench.swap_identity import match_figures
 from tests.bench.swap_measure import ClipRun
 from tests.bench.swap_quality import figures
@@ -33,56 +33,73 @@ def lfw(found: Mapping[str, Any], took_part: Mapping[str, str], count: int) -> s
     return f"LFW: {count} people, {FRAMES} frames each; matched at 1 % false accepts, % [95 %]\n" + table(head, rows)
 
 
-def clip_row(clip: ClipRun, judges: Sequence[Recogniser], strangers: Distractors) -> list[str]:
-    """One clip: output / solid fill per judge, and what the picture says."""
-    matched = [match_figures(clip.faces, judge, strangers) for judge in judges]
-    quality = figures(clip.quality)
+def identity_row(clip: ClipRun, judges: Sequence[Recogniser], strangers: Distractors) -> list[str]:
+    """One clip: output / solid fill per judge, of faces in the same frame and of tracks in any frame."""
+    row = [clip.name]
+    for judge in judges:
+        found = match_figures(clip.faces, judge, strangers)
+        for key in ("same", "any"):
+            rates = [found.get(key), found.get(f"{key}_solid")]
+            row.append(" / ".join("-" if r is None else f"{100 * r.value:.0f}" for r in rates))
+    return row
+
+
+def picture_row(clip: ClipRun) -> list[str]:
+    """One clip: how many faces count, how many are swapped, and what they look like."""
+    quality, lines = figures(clip.quality), lines_of(clip.name)
     shown = each(clip.faces.shown)
-
-    def both(found: Mapping[str, Any], key: str) -> str:
-        rates = [found.get(key), found.get(f"{key}_solid")]
-        return " / ".join("-" if r is None else f"{100 * r.value:.0f}" for r in rates)
-
-    numbers = [quality["landmarks"], quality["sharpness"]["50"], clip.picture.flicker, clip.picture.warp]
-    sizes = f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-"
+    numbers = [
+        quality["landmarks"],
+        quality["gaze"],
+        quality["sharpness"]["50"],
+        clip.picture.flicker,
+        clip.picture.warp,
+    ]
     return [
-        clip.name + (f" ({LINES} lines)" if is_enlarged(clip.name) else ""), str(clip.frames), str(len(clip.reasons)),
-        str(len(clip.faces)), sizes, "-" if shown is None else f"{100 * shown.value:.0f}",
-        *(both(found, "same") for found in matched), *(both(found, "any") for found in matched),
+        clip.name, "as it is" if lines is None else f"{lines} lines", str(clip.frames), str(len(clip.reasons)),
+        str(len(clip.faces)), f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-",
+        "-" if shown is None else f"{100 * shown.value:.0f}",
         *("-" if v is None else f"{getattr(v, 'value', v):.2f}" for v in numbers),
     ]  # fmt: skip
 
 
-def clips(rows: Sequence[Sequence[str]], names: Sequence[str]) -> str:
-    head = ["clip", "frames", "faces", "count", "eyes px", "swapped %", *(f"same: {n}" for n in names),
-            *(f"any: {n}" for n in names), "landmarks", "sharpness", "flicker", "warp"]  # fmt: skip
-    return "clips: matched, output / solid fill, % of faces (same frame) and of tracks (any frame)\n" + table(
-        head, rows
-    )
+def clips(runs: Sequence[ClipRun], judges: Sequence[Recogniser], strangers: Distractors) -> str:
+    head = ["clip", *(f"{j.description.name} {kind}" for j in judges for kind in ("same", "any"))]
+    said = "clips: matched, output / solid fill, % of faces (same frame) and of tracks (any frame)\n"
+    said += table(head, [identity_row(run, judges, strangers) for run in runs])
+    head = [
+        "clip", "enlarged", "frames", "faces", "count", "eyes px", "swapped %", "landmarks", "gaze", "sharpness",
+        "flicker", "warp",
+    ]  # fmt: skip
+    return f"{said}\n\n{table(head, [picture_row(run) for run in runs])}"
 
 
 def pooled(
-    found: Mapping[str, Mapping[str, Any]], cosines: Mapping[str, Mapping[str, Any]], took_part: Mapping[str, str]
-) -> str:
-    keys = (
-        "same", "same_solid", "other", "other_solid", "other_unprotected", "impostor", "mistaken", "any", "any_solid",
-    )  # fmt: skip
-    rows = []
+    title: str, found: Mapping[str, Mapping[str, Any]], cosines: Mapping[str, Mapping[str, Any]],
+    took_part: Mapping[str, str],
+) -> str:  # fmt: skip
+    """Match rates of several clips together, and cosines within their tracks."""
+    keys = {
+        "same": "same frame", "same_solid": "solid", "other": "another frame", "other_solid": "solid",
+        "other_unprotected": "unprotected", "any": "any frame", "any_solid": "solid", "impostor": "impostors",
+        "mistaken": "taken for others",
+    }  # fmt: skip
+    rows, within = [], []
     for judge, values in found.items():
-        within = cosines.get(judge, {})
-        rows.append([
-            judge + (" (took part)" if judge in took_part else ""), *(text(values.get(key)) for key in keys),
-            *(text(within.get(key), "ratio") for key in ("mean", "next", "source_mean")),
-            text(within.get("next_matched")),
-        ])  # fmt: skip
-    head = (
-        "recogniser", "same frame", "solid", "another frame", "solid", "unprotected", "impostors", "taken for others",
-        "any frame", "solid", "cosine to track mean", "to next", "source's to mean", "next matched",
-    )  # fmt: skip
-    return "all clips: matched at 1 % false accepts, % [95 %]; cosines within tracks\n" + table(head, rows)
+        name = judge + (" (took part)" if judge in took_part else "")
+        rows.append([name, *(text(values.get(key)) for key in keys)])
+        of = cosines.get(judge, {})
+        columns = [text(of.get(key), "ratio") for key in ("mean", "next", "source_mean", "source_next")]
+        within.append([name, *columns, text(of.get("next_matched"))])
+    head = ("recogniser", "cosine to track mean", "to next", "source's to mean", "source's to next", "next matched %")
+    return (
+        f"{title}: matched at 1 % false accepts, % [95 %]\n{table(('recogniser', *keys.values()), rows)}\n\n"
+        f"{title}: the new face within its track\n{table(head, within)}"
+    )
 
 
-def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping[str, Any]], gaze: bool) -> str:
+def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping[str, Any]]) -> str:
+    known = f"{found['gaze_known']} of {found['faces']}"
     sharp = [text(value, "ratio") for value in found["sharpness"].values()]
     rows = [
         ("landmark error by the teacher, % of the eye distance", text(found["landmarks"])),
@@ -90,7 +107,7 @@ def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping
         ("  by our own network", text(found["ours"])),
         ("  teacher and ours on the source: what networks disagree", text(found["noise"])),
         ("lids, lips: error of the opening", f"{text(found['lids'])}, {text(found['lips'])}"),
-        ("gaze error, shares of an eye's width", text(found["gaze"], "ratio") if gaze else "- (nobody finds irises)"),
+        ("gaze error, shares of an eye's width", f"{text(found['gaze'], 'ratio')} ({known} known)"),
         ("sharpness, output / source: 10 %, middle, 90 %", ", ".join(sharp)),
         ("flicker", text(sums.flicker, "ratio")),
         ("warp error, output / source", text(sums.warp, "ratio")),
@@ -118,10 +135,8 @@ def runs(told: Mapping[str, Any], left: Mapping[str, int], shown: Any) -> str:
     """What was swapped, what was not and why, and where the time went."""
     faces = told["faces"]
     lines = [f"the runs say: {faces} face-frames in {told['frames']} frames, encoder {', '.join(told['encoder'])}"]
-    if told["swapped"] is not None and faces:
-        lines.append(f"  swapped: {told['swapped']} ({100 * told['swapped'] / faces:.1f} %)")
-    else:
-        lines.append("  swapped: the reports do not say")
+    if faces:
+        lines.append(f"  as the mode does: {told['by_the_mode']} ({100 * told['by_the_mode'] / faces:.1f} %)")
     for name, reasons in (("protected otherwise", told["instead"]), ("covered", told["covered"])):
         for reason, count in reasons.items():
             lines.append(f"  {name}, {reason}: {count}")
