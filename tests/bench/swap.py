@@ -176,8 +176,12 @@ def plain(value: Any) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cv2.setNumThreads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"error: {args.out}: {error.strerror}; choose another folder with --out", file=sys.stderr)
+        return 2
     if not os.environ.get("VIDANON_MODELS"):
         os.environ["VIDANON_MODELS"] = str(args.data / "detectors")  # YuNet, as an installed program has it
     try:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tests.bench.swap_tone import tone
 from vidanon.evaluate.bootstrap import Interval, bootstrap
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import LEFT_LIDS, LIPS, OVAL, RIGHT_LIDS, eye_distance, openness
@@ -41,6 +42,7 @@ class Judged:
     lips: float
     gaze: float  #: NaN where unknown
     sharpness: float  #: detail of the output over that of the source
+    tone: float  #: degrees between the skin tones of source and output; NaN where no face is shown
 
 
 @dataclass
@@ -88,7 +90,7 @@ class QualityJudge:
         sharpness = detail(output, before) / max(1e-6, detail(source, before))
         if not shown:
             nan = float("nan")
-            return Judged(False, nan, nan, noise, nan, nan, nan, sharpness)
+            return Judged(False, nan, nan, noise, nan, nan, nan, sharpness, nan)
         again = self._finder.detect_picture(output, np.zeros((1, 4), np.float32), marks[None]).points
         lids = [abs(openness(after, pairs) - openness(before, pairs)) for pairs in (RIGHT_LIDS, LEFT_LIDS)]
         return Judged(
@@ -100,7 +102,14 @@ class QualityJudge:
             lips=float(abs(openness(after, LIPS) - openness(before, LIPS))),
             gaze=gaze_error(source, output, before, after),
             sharpness=sharpness,
+            tone=tone_error(source, output, before, after),
         )
+
+
+def tone_error(source: ByteArray, output: ByteArray, before: FloatArray, after: FloatArray) -> float:
+    """Degrees between the skin tones of the cheeks; NaN where one has none."""
+    a, b = tone(source, before), tone(output, after)
+    return float("nan") if a is None or b is None else abs(a - b)
 
 
 def detail(rgb: ByteArray, mesh: FloatArray) -> float:
@@ -130,7 +139,7 @@ def gaze_error(source: ByteArray, output: ByteArray, before: FloatArray, after: 
 def figures(quality: Quality) -> dict[str, Any]:
     """Means with intervals, and the spread of sharpness."""
     sharp = np.array([j.sharpness for j in quality.judged if j.shown], np.float32)
-    names = ("landmarks", "ours", "noise", "lids", "lips", "gaze")
+    names = ("landmarks", "ours", "noise", "lids", "lips", "gaze", "tone")
     return {
         **{name: quality.of_tracks(name) for name in names},
         "gaze_known": int(len(quality.values("gaze"))),

@@ -108,6 +108,7 @@ def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping
         ("  teacher and ours on the source: what networks disagree", text(found["noise"])),
         ("lids, lips: error of the opening", f"{text(found['lids'])}, {text(found['lips'])}"),
         ("gaze error, shares of an eye's width", f"{text(found['gaze'], 'ratio')} ({known} known)"),
+        ("skin tone, degrees off the source's", text(found["tone"], "ratio")),
         ("sharpness, output / source: 10 %, middle, 90 %", ", ".join(sharp)),
         ("flicker", text(sums.flicker, "ratio")),
         ("warp error, output / source", text(sums.warp, "ratio")),
