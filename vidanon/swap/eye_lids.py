@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidanon.faces.mesh_points import LEFT_EYE, eye_distance
-from vidanon.swap.eye_texture import LUMA, lids
+from vidanon.swap.eye_texture import LUMA, lids, skin_around
 from vidanon.swap.iris import EYES, eye_frame
 from vidanon.types import ByteArray, FloatArray
 
@@ -34,9 +34,9 @@ def fit_lids(image: ByteArray, points: FloatArray) -> FloatArray:
     unit = float(eye_distance(points))
     moved = points.astype(np.float64).copy()
     moves = np.zeros((len(points), 2))
-    for eye in EYES:
+    for side, eye in enumerate(EYES):
         frame = eye_frame(points, eye)
-        shifts = _shifts(picture, lids(points, eye, frame), frame)
+        shifts = _shifts(picture, lids(points, eye, frame), frame, skin_around(picture, points, side))
         upper, lower = shifts[0, ::4].copy(), shifts[1, ::4].copy()
         gap = lids(points, eye, frame)
         before = (gap.y[1] - gap.y[0])[8:-8].mean()
@@ -59,26 +59,34 @@ def fit_lids(image: ByteArray, points: FloatArray) -> FloatArray:
     return np.asarray(moved, np.float32)
 
 
-def _shifts(picture: FloatArray, curves: Any, frame: Any) -> Array:
+def _shifts(picture: FloatArray, curves: Any, frame: Any, skin: FloatArray) -> Array:
     """(2, 33) how far down each lid is to move, shares of the eye's width."""
     offsets = np.arange(-_REACH - _MARGIN, _REACH + _MARGIN + 1) * _STEP
     out = []
     for which in (0, 1):
-        shares = np.stack(
-            np.broadcast_arrays(curves.x[which][None], curves.y[which][None] + offsets[:, None]), -1
-        )
+        shares = np.stack(np.broadcast_arrays(curves.x[which][None], curves.y[which][None] + offsets[:, None]), -1)
         at = frame.to_picture(shares).astype(np.float32) - np.float32(0.5)
         seen = cv2.remap(picture, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if which == 0:
             luma = seen @ LUMA
             edge = _mean(luma, -8, -4) - _mean(luma, -2, 2)
         else:
-            red = seen[..., 0] - seen[..., 2]  # not their ratio: a brown iris is as red as skin, only dark
+            # a brown iris is as red as skin, only dark; a sclera beside dark skin differs as much between red and blue
+            red, share = _redness(seen), _redness(skin)
+            red = np.minimum(
+                *(np.clip(has / max(float(usual), 0.02), 0, 1) for has, usual in zip(red, share, strict=True))
+            )
             edge = _mean(red, 1, 6) - _mean(red, -6, -1)
         edge = edge / max(float(edge.std()), 1e-6)
         smooth = cv2.GaussianBlur(edge.astype(np.float32), (0, 0), sigmaX=1.5, sigmaY=0.5)
         out.append(_path(smooth, _STAY[which]))
     return np.stack(out) * _STEP
+
+
+def _redness(colours: Array) -> tuple[Array, Array]:
+    """(..., 3) -> (...), (...): how much more red than blue there is, as it is and as a share of all."""
+    red = colours[..., 0] - colours[..., 2]
+    return red, red / np.maximum(colours.sum(-1), 0.06)
 
 
 def _mean(values: Array, first: int, last: int) -> Array:

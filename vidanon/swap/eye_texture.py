@@ -32,7 +32,10 @@ _AROUND = (
 _LIDS = ((30, 29, 27, 28, 56), (260, 259, 257, 258, 286))
 _LID_POINTS = 9  # of the mesh along a lid, corners included
 _LID_CURVE = 33  # along the curve through them
-_PUPIL, _LIMBUS = 0.36, 0.94  # radii of the pupil's rim and the dark ring's middle, of an iris radius of 1
+_SIDES, _SIDES_AT, _DIMMEST = 0.6, 0.45, 0.3  # an eyeball's sides: how much darker, how far out, never darker
+_SHADE, _SHADED = 0.5, 0.06  # the upper lid's shadow: how much darker, how far down (shares of the eye's width)
+_RIM = 0.88  # radii: farther out, what is seen is half sclera
+_PUPIL, _LIMBUS = 0.32, 0.94  # radii of the pupil's rim and the dark ring's middle, of an iris radius of 1
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ def _mean_at(picture: Array, places: Array) -> FloatArray:
     return np.asarray(values[cut : len(values) - cut].mean(0), np.float32)
 
 
+def shading(across: Array, below: Array) -> Array:
+    """How light an eyeball is: ``across`` from the eye's middle, ``below`` the upper lid, shares of the eye's width."""
+    round_ = np.maximum(1 - np.float32(_SIDES) * np.square(across / np.float32(_SIDES_AT)), np.float32(_DIMMEST))
+    lid = 1 - np.float32(_SHADE) * np.exp(-np.square(np.maximum(below, 0) / np.float32(_SHADED)))
+    return np.asarray(round_ * lid)
+
+
 def eyeball(picture: FloatArray, points: Array, which: int, centre: Array, radius: float) -> Eyeball:
     """picture: the whole portrait; centre (2,) px and radius px of its iris in eye ``which``."""
     frame = eye_frame(points, EYES[which])
@@ -125,14 +135,14 @@ def _inside(shares: Array, curves: Lids, above: float, below: float) -> Array:
 
 
 def _iris(picture: FloatArray, frame: EyeFrame, curves: Lids, centre: Array, radius: float) -> FloatArray:
-    rho = (np.arange(RINGS) + 0.5) / RINGS * 0.96  # the rim itself is half sclera
+    rho = (np.arange(RINGS) + 0.5) / RINGS
     theta = np.arange(SPOKES) * (2 * np.pi / SPOKES)
     x_axis = frame.along / np.linalg.norm(frame.along)
     y_axis = np.array([-x_axis[1], x_axis[0]])
     rays = np.cos(theta)[:, None] * x_axis + np.sin(theta)[:, None] * y_axis
-    places = centre + radius * rho[:, None, None] * rays[None]
+    places = centre + radius * np.minimum(rho, _RIM)[:, None, None] * rays[None]
     colours = _sample(picture, places)
-    seen = _inside(frame.to_shares(places), curves, 0.06, 0.03).astype(np.float32)
+    seen = _inside(frame.to_shares(places), curves, 0.06, 0.055).astype(np.float32)
     seen *= np.where(np.sin(theta) < -0.2, 0.35, 1).astype(np.float32)  # the lid shades what is above
     luma = colours @ LUMA
     visible = luma[seen > 0] if (seen > 0).any() else luma.ravel()
@@ -172,9 +182,10 @@ def _sclera(
     plain = np.full(3, bright, np.float32) * np.float32(0.9) + skin * np.float32(0.1)
     if white.sum() < 12:
         return plain
-    colours = _sample(picture, places)[white]
+    below = y - np.interp(x, curves.x[0], curves.y[0])
+    colours = _sample(picture, places)[white] / shading(x, below)[white, None]
     luma = colours @ LUMA
-    best = colours[(luma >= np.percentile(luma, 55)) & (luma <= np.percentile(luma, 95))].mean(0)
+    best = colours[(luma >= np.percentile(luma, 70)) & (luma <= np.percentile(luma, 97))].mean(0)
     # lashes and lids dull what little of it small pictures show
     grey = float(best @ LUMA)
     best = grey + (best - grey) * 0.7

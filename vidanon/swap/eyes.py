@@ -9,7 +9,7 @@ Pictures are (H, W, 3) float32 R'G'B' in [0, 1]; places are px with pixel centre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vidanon.faces.mesh_points import eye_distance
 from vidanon.swap.base import Donor
-from vidanon.swap.eye_texture import LUMA, RINGS, SPOKES, Eyeball, Lids, eyeball, lids, skin_around
+from vidanon.swap.eye_texture import LUMA, RINGS, SPOKES, Eyeball, Lids, eyeball, lids, shading, skin_around
 from vidanon.swap.iris import EYES, TRUSTED, EyeFrame, eye_frame, find_irises, gaze
 from vidanon.types import FloatArray
 
@@ -28,8 +28,6 @@ _FINE = 8.0  # px that an iris' radius is drawn with at least, before it is aver
 _FINEST = 4  # but not more than so many times the size
 _EDGE = 0.8  # px over which an opening's rim fades
 _LIMBUS = 0.2  # radii over which an iris goes over into the sclera
-_BALL = 0.62  # of the eye's width: the radius over which the eyeball darkens towards its sides
-_SHADE, _SHADED = 0.5, 0.045  # the upper lid's shadow: how dark, how far down (shares of the width)
 _LASH = (0.022, 0.030)  # half the lash line's thickness at the inner and the outer corner, the same
 _LASH_ALPHA = 0.9
 _WET, _WET_AT = 0.3, 0.025  # the lower lid's light rim: how light, how far up
@@ -61,14 +59,17 @@ def prepare(donor: Donor) -> Eyeballs:
         if irises.confidence[which] < TRUSTED:  # the other eye knows better where both look
             centre = eye_frame(donor.points, eye).to_picture(looks)
         balls.append(eyeball(picture, donor.points, which, centre, float(irises.radius[which])))
-    ratio = np.mean([ball.sclera / np.maximum(ball.skin, 0.02) for ball in balls], axis=0)
-    first, second = (_with_sclera(ball, ball.skin * ratio) for ball in balls)
+    # small pictures show little of it: each eye's own sclera counts half, and half what both show beside their skin
+    ratio = np.sqrt(np.prod([float(ball.sclera @ LUMA) / max(float(ball.skin @ LUMA), 0.02) for ball in balls]))
+    first, second = (_with_sclera(ball, ratio) for ball in balls)
     unit = float(eye_distance(donor.points))
     return Eyeballs((first, second), float(irises.radius.mean()) / unit, looks)
 
 
-def _with_sclera(ball: Eyeball, sclera: Array) -> Eyeball:
-    return Eyeball(ball.iris, np.clip(sclera, 0, 1).astype(np.float32), ball.lash, ball.skin, ball.lid)
+def _with_sclera(ball: Eyeball, ratio: float) -> Eyeball:
+    own = max(float(ball.sclera @ LUMA), 1e-3)
+    gain = np.sqrt(max(ratio * float(ball.skin @ LUMA), 1e-3) / own)
+    return replace(ball, sclera=np.asarray(np.clip(ball.sclera * gain, 0, 1), np.float32))
 
 
 def draw_eyes(patch: FloatArray, points: FloatArray, balls: Eyeballs, looks: FloatArray) -> FloatArray:
@@ -142,8 +143,8 @@ def _layer(
 
     x = across - np.float32(looks[0] * long)
     y = down - np.float32(looks[1] * wide)
-    colour = _ball(u, down / np.float32(wide), x, y, ball, radius, which)
-    shade = 1 - np.float32(_SHADE) * np.exp(-np.square(np.maximum(below, 0) / np.float32(_SHADED * wide)))
+    colour = _ball(u, x, y, ball, radius, which)
+    shade = shading(u, below / np.float32(wide))
     wet = np.float32(_WET) * np.exp(-np.square((above - _WET_AT * wide) / np.float32(0.6 * _WET_AT * wide)))
     colour *= shade[..., None]
     pale = 0.5 * ball.sclera + 0.5 * ball.skin
@@ -164,10 +165,9 @@ def _layer(
     return layer
 
 
-def _ball(u: Array, v: Array, x: Array, y: Array, ball: Eyeball, radius: float, which: int) -> FloatArray:
-    """(h, w, 3) the eyeball without lids; u and v in shares of the eye's width, x and y px from the iris' centre."""
-    round_ = 1 - np.float32(0.45) * (np.square(u / np.float32(_BALL)) + np.square(v / np.float32(_BALL)))
-    colour = ball.sclera * np.maximum(round_, np.float32(0.4))[..., None]
+def _ball(u: Array, x: Array, y: Array, ball: Eyeball, radius: float, which: int) -> FloatArray:
+    """(h, w, 3) the eyeball without lids; u in shares of the eye's width, x and y px from the iris' centre."""
+    colour = np.broadcast_to(ball.sclera, (*u.shape, 3)).copy()
     inner = (u if which == 0 else -u) - np.float32(0.36)
     flesh = np.clip(inner / np.float32(0.1) + np.float32(0.5), 0, 1)[..., None] * np.float32(0.75)
     red = np.array([1.0, 0.72, 0.68], np.float32) * float(ball.skin @ LUMA)

@@ -36,6 +36,9 @@ _APART = 0.045  # and how far the two eyes may differ
 _HIGH = 0.02  # the lid's shadow makes an iris look so much higher, shares of the eye's width
 _TRUST_PRIOR = 0.1  # explained share that a deviation of one is worth
 _LASHES = 0.4  # radii under the upper lid that lashes and shadow darken
+_TAILS = (4, 92)  # percentiles of the brightness in an opening: neither catch lights nor the pupil lead
+_FLAT = (0.05, 0.12)  # contrast between them (their difference over their sum) of no eye, and of an eye
+_POOR, _GOOD = 0.06, 0.4  # explained shares that are not trusted, and wholly trusted
 _CLOSED, _OPEN = 0.45, 0.8  # radii: an opening less high shows no iris; one higher shows enough
 
 
@@ -128,6 +131,7 @@ class _Look:
     """One eye's map: how well a dark disc at each place explains what is seen."""
 
     gain: Mono  #: (h, w) share of the variation explained, 0..1
+    contrast: float  #: 0..1: whether there is enough variation to be that of an eye
     across: Mono  #: (w,) shares of the eye's width
     down: Mono  #: (h,)
     open: float  #: 0 closed .. 1
@@ -152,8 +156,15 @@ def _look(
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(np.clip(contour, -200, 200) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     weight = mask.astype(np.float32) / np.float32(255)
-    gain = _gain(seen, weight) if opened > 0 and weight.sum() > _R * _R / 2 else np.zeros_like(weight)
-    return _Look(gain, across, down, opened)
+    if opened <= 0 or weight.sum() < _R * _R / 2:
+        return _Look(np.zeros_like(weight), 0.0, across, down, 0.0)
+    dark, bright = (float(v) for v in np.percentile(seen[weight > 0.5], _TAILS))
+    contrast = (bright - dark) / max(bright + dark, 0.05)
+    sure = float(np.clip((contrast - _FLAT[0]) / (_FLAT[1] - _FLAT[0]), 0, 1))
+    if sure <= 0:
+        return _Look(np.zeros_like(weight), 0.0, across, down, opened)
+    value = (np.clip(seen, dark, bright) - dark) / np.float32(bright - dark)
+    return _Look(_gain(value, weight), sure, across, down, opened)
 
 
 def _cut(picture: npt.NDArray[Any], to_picture: npt.NDArray[Any], height: int, width: int, step: float) -> Mono:
@@ -188,14 +199,8 @@ def _kernels() -> tuple[Mono, Mono]:
     return np.asarray(disc, np.float32), np.asarray(ring, np.float32)
 
 
-def _gain(seen: Mono, weight: Mono) -> Mono:
-    """(h, w): which share of the variation in the opening a disc there, darker than its sides, explains."""
-    inside = weight > 0.5
-    low, high = np.percentile(seen[inside], (4, 92))  # neither catch lights nor the pupil lead
-    span = float(high - low)
-    if span < 0.02:
-        return np.zeros_like(weight)
-    value = (np.clip(seen, low, high) - low) / np.float32(span)
+def _gain(value: Mono, weight: Mono) -> Mono:
+    """(h, w): what share of ``value``'s variation in the opening a disc there, darker than its sides, explains."""
     disc, ring = _kernels()
     weighted = weight * value
     n1, n2 = (cv2.filter2D(weight, -1, k, borderType=cv2.BORDER_CONSTANT) for k in (disc, ring))
@@ -225,7 +230,8 @@ def _joint(looks: list[_Look]) -> tuple[list[tuple[float, float, float]], float]
         x, y = np.meshgrid((look.across - x0) / _APART, (look.down - y0) / _APART)
         px, py, _ = _peak(look.gain - np.float32(_TRUST_PRIOR) * (x * x + y * y), look.across, look.down)
         i, j = int(np.abs(look.down - py).argmin()), int(np.abs(look.across - px).argmin())
-        out.append((px, py + _HIGH, float(np.clip((look.gain[i, j] - 0.1) / 0.5, 0, 1)) * look.open))
+        sure = float(np.clip((look.gain[i, j] - _POOR) / (_GOOD - _POOR), 0, 1))
+        out.append((px, py + _HIGH, sure * look.contrast * look.open))
     return out, score
 
 
