@@ -40,7 +40,7 @@ def fit_lids(image: ByteArray, points: FloatArray) -> FloatArray:
         upper, lower = shifts[0, ::4].copy(), shifts[1, ::4].copy()
         gap = lids(points, eye, frame)
         before = (gap.y[1] - gap.y[0])[8:-8].mean()
-        if not 0.7 < (before + (shifts[1] - shifts[0])[8:-8].mean()) / max(before, 1e-3) < 1.5:
+        if not 0.7 < (before + (shifts[1] - shifts[0])[8:-8].mean()) / max(before, 1e-3) < 1.9:
             continue  # that is another edge: a crease, the lower lashes
         for end in (0, -1):
             upper[end] = lower[end] = (upper[end] + lower[end]) / 2

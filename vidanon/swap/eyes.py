@@ -31,6 +31,8 @@ _LIMBUS = 0.2  # radii over which an iris goes over into the sclera
 _LASH = (0.022, 0.030)  # half the lash line's thickness at the inner and the outer corner, the same
 _LASH_ALPHA = 0.9
 _WET, _WET_AT = 0.3, 0.025  # the lower lid's light rim: how light, how far up
+_RIM = (0.03, 0.07)  # the skin drawn under the lower lid: as far down it is solid, and where it ends
+_THINNEST = 0.45  # px: a lash line is not thinner
 _GLINT, _GLINT_AT = 0.15, (-0.28, -0.3)  # the catch light: its radius and place, radii of the iris
 _SHUT, _OPEN = 0.25, 0.6  # radii: an opening less high shows no eyeball; one higher shows all of it
 _GAIN = (0.05, 4.0)
@@ -86,49 +88,64 @@ def draw_eyes(patch: FloatArray, points: FloatArray, balls: Eyeballs, looks: Flo
         return out
     radius = balls.radius * float(eye_distance(points))
     wanted = np.where(np.isfinite(looks), looks, balls.gaze).clip(-_FARTHEST, _FARTHEST)
-    for which, (eye, ball) in enumerate(zip(EYES, balls.balls, strict=True)):
-        frame = eye_frame(points, eye)
-        _draw(out, frame, lids(points, eye, frame), ball, wanted, radius, skin_around(patch, points, which), which)
+    for which, ball in enumerate(balls.balls):
+        skin = skin_around(patch, points, which)
+        if np.isfinite(skin).all():
+            frame = eye_frame(points, EYES[which])
+            lit = np.clip(skin / np.maximum(ball.skin, 0.02), *_GAIN).astype(np.float32)
+            _draw(out, _Place(frame, lids(points, EYES[which], frame), radius, wanted, which), ball, lit)
     return out
 
 
-def _draw(
-    out: FloatArray,
-    frame: EyeFrame,
-    curves: Lids,
-    ball: Eyeball,
-    looks: Array,
-    radius: float,
-    skin: FloatArray,
-    which: int,
-) -> None:
-    """Paint one eye into ``out``; ``skin``: around it in ``out``."""
-    wide = float(np.linalg.norm(frame.down))
-    rim = frame.to_picture(np.stack([curves.x, curves.y], -1).reshape(-1, 2))
-    margin = 3 * _LASH[1] * wide + 1
+@dataclass(frozen=True)
+class _Place:
+    """Where an eye is to be drawn."""
+
+    frame: EyeFrame
+    curves: Lids
+    radius: float  #: px, of the iris
+    looks: Array  #: (2,)
+    which: int  #: 0: the eye on the picture's left
+
+    @property
+    def wide(self) -> float:
+        """px: the eye's width in space."""
+        return float(np.linalg.norm(self.frame.down))
+
+
+def _draw(out: FloatArray, place: _Place, ball: Eyeball, lit: FloatArray) -> None:
+    """Paint one eye into ``out``; ``lit`` (3,): how much more light there is than in the portrait."""
+    wide = place.wide
+    rim = place.frame.to_picture(np.stack([place.curves.x, place.curves.y], -1).reshape(-1, 2))
+    margin = max(3 * _LASH[1], _RIM[1]) * wide + 1
     x0, y0 = (max(0, int(v)) for v in np.floor(rim.min(0) - margin))
     x1, y1 = (min(side, int(v)) for side, v in zip(out.shape[1::-1], np.ceil(rim.max(0) + margin), strict=True))
-    if x1 <= x0 or y1 <= y0 or not np.isfinite(skin).all():
+    if x1 <= x0 or y1 <= y0:
         return
-    fine = int(np.clip(np.ceil(_FINE / max(radius, 0.1)), 1, _FINEST))
+    fine = int(np.clip(np.ceil(_FINE / max(place.radius, 0.1)), 1, _FINEST))
     px = (np.arange((x1 - x0) * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine) + np.float32(x0)
     py = (np.arange((y1 - y0) * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine) + np.float32(y0)
-    layer = _layer(px - frame.middle[0], py - frame.middle[1], frame, curves, ball, looks, radius, skin, which)
+    layer, margin_alpha = _layer(px - place.frame.middle[0], py - place.frame.middle[1], place, ball, lit)
     if fine > 1:
-        layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        layer, margin_alpha = (
+            cv2.resize(picture, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) for picture in (layer, margin_alpha)
+        )
     part = out[y0:y1, x0:x1]
+    # what the portrait's own eye leaves under the lower lid goes: skin from a little below comes up
+    shift = place.frame.down * np.float32(_RIM[1])
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    skin = cv2.warpAffine(part, move, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    part += (skin - part) * margin_alpha[..., None]
     part *= 1 - layer[..., 3:]
     part += layer[..., :3]
 
 
-def _layer(
-    px: Array, py: Array, frame: EyeFrame, curves: Lids, ball: Eyeball, looks: Array, radius: float, skin: FloatArray,
-    which: int,
-) -> FloatArray:  # fmt: skip
-    """(h, w, 4) colours times alpha, and alpha; px (w,) and py (h,) from the eye's middle."""
-    wide = float(np.linalg.norm(frame.down))
-    long = float(np.linalg.norm(frame.along))
-    ex, ey = (frame.along / long).tolist()
+def _layer(px: Array, py: Array, place: _Place, ball: Eyeball, lit: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(h, w, 4) colours times alpha, and alpha; (h, w) the lower lid's rim. px (w,), py (h,) from the eye's middle."""
+    curves, radius = place.curves, place.radius
+    wide, long = place.wide, float(np.linalg.norm(place.frame.along))
+    ex, ey = (place.frame.along / long).tolist()
     # px in the eye's directions, then shares of its width
     across = np.float32(ex) * px[None] + np.float32(ey) * py[:, None]
     down = np.float32(-ey) * px[None] + np.float32(ex) * py[:, None]
@@ -139,30 +156,31 @@ def _layer(
     ends = float(curves.x[:, 0].mean()), float(curves.x[:, -1].mean())
     beside = np.minimum(u - np.float32(ends[0]), np.float32(ends[1]) - u) * np.float32(long)
     alpha = _step(below, _EDGE) * _step(above, _EDGE) * _step(beside, _EDGE)
-    gain = np.clip(skin / np.maximum(ball.skin, 0.02), *_GAIN).astype(np.float32)
 
-    x = across - np.float32(looks[0] * long)
-    y = down - np.float32(looks[1] * wide)
-    colour = _ball(u, x, y, ball, radius, which)
-    shade = shading(u, below / np.float32(wide))
+    x = across - np.float32(place.looks[0] * long)
+    y = down - np.float32(place.looks[1] * wide)
+    colour = _ball(u, x, y, ball, radius, place.which)
+    colour *= shading(u, below / np.float32(wide))[..., None]
     wet = np.float32(_WET) * np.exp(-np.square((above - _WET_AT * wide) / np.float32(0.6 * _WET_AT * wide)))
-    colour *= shade[..., None]
     pale = 0.5 * ball.sclera + 0.5 * ball.skin
     colour += (pale - colour) * wet[..., None]
     opened = float(np.clip((curves.height * wide / radius - _SHUT) / (_OPEN - _SHUT), 0, 1))
     if opened < 1:
         colour = colour * np.float32(opened) + ball.lid * np.float32(1 - opened)
 
-    outer = (np.float32(0.5) - u if which == 0 else u + np.float32(0.5)).clip(0, 1)
-    thick = (np.float32(_LASH[0]) + np.float32(_LASH[1] - _LASH[0]) * outer) * np.float32(wide)
-    thick = np.maximum(thick, np.float32(0.45))
-    lash = np.float32(_LASH_ALPHA) * np.exp(-np.square((below + 0.3 * thick) / thick)) * _step(beside, 0.08 * wide)
-    lash = lash[..., None]
+    outer = (np.float32(0.5) - u if place.which == 0 else u + np.float32(0.5)).clip(0, 1)
+    thick = np.maximum((np.float32(_LASH[0]) + np.float32(_LASH[1] - _LASH[0]) * outer) * np.float32(wide), _THINNEST)
+    taper = _step(beside, 0.08 * wide)
+    lash = (np.float32(_LASH_ALPHA) * np.exp(-np.square((below + 0.3 * thick) / thick)) * taper)[..., None]
     layer = np.empty((*u.shape, 4), np.float32)
-    layer[..., :3] = np.clip((colour * alpha[..., None] * (1 - lash) + ball.lash * lash) * gain, 0, 1)
     layer[..., 3:] = alpha[..., None] * (1 - lash) + lash
+    layer[..., :3] = (colour * alpha[..., None] * (1 - lash) + ball.lash * lash) * lit
     np.minimum(layer[..., :3], layer[..., 3:], out=layer[..., :3])
-    return layer
+    fade = _RIM[1] - _RIM[0]
+    margin = (
+        np.clip((np.float32(_RIM[1] * wide) + above) / np.float32(fade * wide), 0, 1) * _step(-above, _EDGE) * taper
+    )
+    return layer, margin
 
 
 def _ball(u: Array, x: Array, y: Array, ball: Eyeball, radius: float, which: int) -> FloatArray:
