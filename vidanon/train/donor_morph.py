@@ -45,7 +45,8 @@ class Mix:
     shape: tuple[float, ...]  #: weights of the parents' meshes, of sum 1
     light: tuple[float, ...]  #: weights of their coarse light inside the face, of sum 1
     features: dict[str, int]  #: feature -> parent; what is not named is the first parent's
-    stronger: float = 1.0  #: the mean shape's difference from ``average`` times this
+    stronger: float = 1.0  #: the mean shape's difference from the usual one times this
+    bent: FloatArray | None = None  #: (468, 3) px of the canvas, added to the shape
 
 
 def on_canvas(portrait: Portrait) -> FloatArray:
@@ -54,9 +55,16 @@ def on_canvas(portrait: Portrait) -> FloatArray:
 
 
 def mix_shape(meshes: Sequence[FloatArray], mix: Mix, average: FloatArray) -> FloatArray:
-    """(468, 3) px of the canvas: meshes on the canvas, mixed and made more like themselves than like ``average``."""
+    """(468, 3) px of the canvas: meshes on the canvas, mixed and taken away from ``average``, the usual mesh there."""
     mean = np.einsum("p,pnd->nd", np.array(mix.shape), np.stack(meshes))
-    return np.asarray(average + (mean - average) * mix.stronger, np.float32)
+    shape = average + (mean - average) * mix.stronger
+    return np.asarray(shape if mix.bent is None else shape + mix.bent, np.float32)
+
+
+def draw_bend(meshes: FloatArray, amount: float, generator: np.random.Generator) -> FloatArray:
+    """(468, 3): a random difference as (N, 468, 3) ``meshes`` have from their mean, times ``amount``."""
+    weights = generator.normal(size=len(meshes)) * amount / np.sqrt(max(1, len(meshes) - 1))
+    return np.asarray(np.einsum("p,pnd->nd", weights, meshes - meshes.mean(0)), np.float32)
 
 
 def morph(parents: Sequence[Portrait], mix: Mix, average: FloatArray) -> Portrait:
@@ -93,8 +101,10 @@ def _warp_all(parents: Sequence[Portrait], points: FloatArray) -> list[Image]:
     ring = np.array([(x, y) for x in edge for y in edge if edge[0] in (x, y) or edge[-1] in (x, y)])
     sources = [np.concatenate([p.points[:, :2], _through(invert(to_canvas(p.points)), ring)]) for p in parents]
     where = LinearNDInterpolator(np.concatenate([points[:, :2], ring]), np.concatenate(sources, 1))
-    grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1) + 0.5
-    maps = where(grid).astype(np.float32) - 0.5  # pixel centres at +0.5 here, at 0 in OpenCV
+    every = np.arange(SIDE // 2) * 2 + 1.0  # every second pixel: looking up triangles is what takes long
+    coarse = where(np.stack(np.meshgrid(every, every), -1)).astype(np.float32)
+    maps = np.stack([cv2.resize(plane, (SIDE, SIDE)) for plane in np.moveaxis(coarse, 2, 0)], 2)
+    maps -= np.float32(0.5)  # pixel centres at +0.5 here, at 0 in OpenCV
     return [
         cv2.remap(
             p.image, maps[..., 2 * i], maps[..., 2 * i + 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vidanon.types import FloatArray
 
-_SHARPNESS = 14.0  # of the cost: a pair as alike as .3 costs as much as four that are .2
+_ALIKE = 0.2  # similarity from which a pair costs, with the square of what is over: a third below a match at 1 % FAR
 
 
 def select(
@@ -22,7 +22,7 @@ def select(
     most one is taken. Where a group has too few families, fewer are given. Greedy, then exchanged one by one while
     that helps.
     """
-    cost = np.exp(_SHARPNESS * np.clip(embeddings @ embeddings.T, -1, 1).astype(np.float64))
+    cost = np.clip((embeddings @ embeddings.T).astype(np.float64) - _ALIKE, 0, None) ** 2
     np.fill_diagonal(cost, 0)
     left = {group: wanted for group, wanted in quota.items() if wanted > 0}
     chosen: list[int] = []

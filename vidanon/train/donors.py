@@ -35,8 +35,8 @@ from vidanon.runtime.device import choose_runtime
 from vidanon.swap.attributes import tones, write_attributes
 from vidanon.swap.base import Donor
 from vidanon.swap.donors import write_donors
-from vidanon.swap.portraits import Unusable, face_crop, find_face, judge
-from vidanon.train.donor_morph import Mix, mirrored, morph, on_canvas
+from vidanon.swap.portraits import Portrait, Unusable, face_crop, find_face, judge
+from vidanon.train.donor_morph import Mix, draw_bend, mirrored, morph, on_canvas
 from vidanon.train.donor_portraits import NO_EYES, Labelled, read_labelled
 from vidanon.train.donor_probe import train_probes
 from vidanon.train.donor_select import select
@@ -46,9 +46,10 @@ from vidanon.types import FloatArray
 from vidanon.zoo.fetch import resolve
 
 DONORS, ATTRIBUTES, MEASURED, SHEET = "donors.safetensors", "attributes.safetensors", "measured.json", "donors.jpg"
-TONES = (10.0, 40.0)  #: degrees: between dark, middle and light
+TONES = (-10.0, 30.0)  #: degrees: between dark, middle and light
 _ALIKE = (25.0, 16.0)  # degrees of tone, years: what portraits that are mixed differ by, at most
-_STRONGER = (1.1, 1.5)  # how much further from the average the mixed shape is taken
+_STRONGER = (1.0, 1.4)  # how much further from the average the mixed shape is taken
+_BENT = (0.4, 0.9)  # how much of a difference between two people is added to it
 _STRAYS = 0.05  # of the eye distance: how far the found mesh may lie from where the face was put
 _COLUMNS, _TILE = 8, 152  # of the sheet; px
 
@@ -118,9 +119,9 @@ def make_candidates(
 ) -> Iterator[Candidate | None]:
     """``recipe.mixes`` of each parent in turn; None for one that is no good, or has nobody of its look beside it."""
     generator = np.random.default_rng(recipe.seed)
-    average = {
-        female: np.mean([on_canvas(p.face) for p in parents if p.female == female], 0)
-        for female in {p.female for p in parents}
+    meshes = {
+        female: np.stack([on_canvas(p.face) for p in parents if p.female == female])
+        for female in sorted({p.female for p in parents})
     }
     for first in parents:
         near = [p for p in parents if p is not first and _of_a_look(first, p)]
@@ -128,7 +129,7 @@ def make_candidates(
             chosen = generator.permutation(len(near))[: generator.integers(1, 4)]
             family = [first, *(near[i] for i in chosen)]
             name = f"{first.name}-{number}"
-            yield _candidate(name, family, average[first.female], finder, detector, student, generator)
+            yield _candidate(name, family, meshes[first.female], finder, detector, student, generator)
 
 
 def choose(candidates: Sequence[Candidate], count: int) -> npt.NDArray[np.int64]:
@@ -176,17 +177,17 @@ def _of_a_look(a: Labelled, b: Labelled) -> bool:
 def _candidate(
     name: str,
     family: Sequence[Labelled],
-    average: FloatArray,
+    meshes: FloatArray,
     finder: MeshFinder,
     detector: Detector,
     student: Recogniser,
     generator: np.random.Generator,
 ) -> Candidate | None:
-    mix, flips = draw_mix(family, generator)
+    mix, flips = draw_mix(family, meshes, generator)
     if len(family) == 1:
         return None
     faces = [mirrored(p.face, finder.mirror) if flip else p.face for p, flip in zip(family, flips, strict=True)]
-    made = morph(faces, mix, average)
+    made = morph(faces, mix, meshes.mean(0))
     try:
         points, confidence = find_face(made.image, finder, detector)
         judge(points, confidence)
@@ -195,7 +196,7 @@ def _candidate(
     strays = np.linalg.norm(points[:, :2] - made.points[:, :2], axis=1).mean() / eye_distance(points)
     if strays > _STRAYS:
         return None
-    crop = face_crop(made, student)[None]
+    crop = face_crop(Portrait(made.image, points), student)[None]
     seen = np.bincount(
         [0, 0, 0, *mix.features.values()], minlength=len(family)
     )  # skin weighs as much as three features
@@ -206,8 +207,11 @@ def _candidate(
     return Candidate(donor, tuple(p.name for p in family))
 
 
-def draw_mix(family: Sequence[Labelled], generator: np.random.Generator) -> tuple[Mix, list[bool]]:
-    """A mix of the family, in which at least one feature is not the first one's, and who is mirrored."""
+def draw_mix(family: Sequence[Labelled], meshes: FloatArray, generator: np.random.Generator) -> tuple[Mix, list[bool]]:
+    """A mix of the family, in which at least one feature is not the first one's, and who is mirrored.
+
+    meshes: (N, 468, 3) on the canvas, people of their gender.
+    """
     count = len(family)
     features = {name: int(generator.integers(0, count)) for name in ("eyes", "nose", "mouth")}
     if not any(features.values()) and count > 1:
@@ -217,8 +221,8 @@ def draw_mix(family: Sequence[Labelled], generator: np.random.Generator) -> tupl
     shape = generator.dirichlet([2.0] * count)
     light = 0.5 * generator.dirichlet([2.0] * count) + 0.5 * (np.arange(count) == 0)
     flips = (generator.random(count) < 0.5).tolist()
-    mix = Mix(tuple(shape.tolist()), tuple(light.tolist()), features, float(generator.uniform(*_STRONGER)))
-    return mix, flips
+    stronger, bent = generator.uniform(*_STRONGER), draw_bend(meshes, generator.uniform(*_BENT), generator)
+    return Mix(tuple(shape.tolist()), tuple(light.tolist()), features, float(stronger), bent), flips
 
 
 def _group(donor: Donor) -> int:
