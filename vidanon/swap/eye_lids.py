@@ -72,10 +72,8 @@ def _shifts(picture: FloatArray, curves: Any, frame: Any, skin: FloatArray) -> A
             edge = _mean(luma, -8, -4) - _mean(luma, -2, 2)
         else:
             # a brown iris is as red as skin, only dark; a sclera beside dark skin differs as much between red and blue
-            red, share = _redness(seen), _redness(skin)
-            red = np.minimum(
-                *(np.clip(has / max(float(usual), 0.02), 0, 1) for has, usual in zip(red, share, strict=True))
-            )
+            ratios = [has / max(float(usual), 0.02) for has, usual in zip(_redness(seen), _redness(skin), strict=True)]
+            red = np.minimum(*(np.clip(ratio, 0, 1) for ratio in ratios))
             edge = _mean(red, 1, 6) - _mean(red, -6, -1)
         edge = edge / max(float(edge.std()), 1e-6)
         smooth = cv2.GaussianBlur(edge.astype(np.float32), (0, 0), sigmaX=1.5, sigmaY=0.5)

@@ -119,7 +119,7 @@ def eyeball(picture: FloatArray, points: Array, which: int, centre: Array, radiu
     )
 
 
-def _sample(picture: FloatArray, places: Array) -> FloatArray:
+def _sample(picture: Array, places: Array) -> FloatArray:
     """(h, w, 2) px, centres at +0.5 -> (h, w, 3)."""
     at = places.astype(np.float32) - np.float32(0.5)
     return np.asarray(
@@ -131,7 +131,7 @@ def _inside(shares: Array, curves: Lids, above: float, below: float) -> Array:
     """bool: which places lie in the opening, that far (shares of the width) from the lids."""
     upper = np.interp(shares[..., 0], curves.x[0], curves.y[0]) + above
     lower = np.interp(shares[..., 0], curves.x[1], curves.y[1]) - below
-    return (shares[..., 1] > upper) & (shares[..., 1] < lower)
+    return np.asarray((shares[..., 1] > upper) & (shares[..., 1] < lower))
 
 
 def _iris(picture: FloatArray, frame: EyeFrame, curves: Lids, centre: Array, radius: float) -> FloatArray:
@@ -172,7 +172,7 @@ def _iris(picture: FloatArray, frame: EyeFrame, curves: Lids, centre: Array, rad
 
 
 def _sclera(
-    picture: FloatArray, frame: EyeFrame, curves: Lids, centre: Array, radius: float, skin: FloatArray
+    picture: Array, frame: EyeFrame, curves: Lids, centre: Array, radius: float, skin: FloatArray
 ) -> FloatArray:
     x, y = np.meshgrid(np.linspace(-0.42, 0.42, 43), np.linspace(-0.3, 0.3, 31))
     shares = np.stack([x, y], -1)

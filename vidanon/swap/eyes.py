@@ -51,7 +51,7 @@ class Eyeballs:
 def prepare(donor: Donor) -> Eyeballs:
     """Make a donor's eyeballs. Raises ValueError where its eyes are not seen: choose another donor."""
     picture = donor.image.astype(np.float32) / np.float32(255)
-    irises = find_irises(donor.image, donor.points)
+    irises = find_irises(donor.image, donor.points, sized=True)
     looks = gaze(irises, donor.points)
     if not np.isfinite(looks).all():
         raise ValueError(f"donor {donor.name}: its irises are not seen")
@@ -127,9 +127,9 @@ def _draw(out: FloatArray, place: _Place, ball: Eyeball, lit: FloatArray) -> Non
     py = (np.arange((y1 - y0) * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine) + np.float32(y0)
     layer, margin_alpha = _layer(px - place.frame.middle[0], py - place.frame.middle[1], place, ball, lit)
     if fine > 1:
-        layer, margin_alpha = (
-            cv2.resize(picture, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) for picture in (layer, margin_alpha)
-        )
+        size = (x1 - x0, y1 - y0)
+        layer = np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_AREA), np.float32)
+        margin_alpha = np.asarray(cv2.resize(margin_alpha, size, interpolation=cv2.INTER_AREA), np.float32)
     part = out[y0:y1, x0:x1]
     # what the portrait's own eye leaves under the lower lid goes: skin from a little below comes up
     shift = place.frame.down * np.float32(_RIM[1])

@@ -23,8 +23,8 @@ TRUSTED = 0.15  #: an iris of less confidence says nothing about the gaze
 
 Mono = npt.NDArray[np.float32]
 
-_R = 8  # px of the search map that an iris' radius takes
-_ACROSS, _DOWN = 29, 17  # half the map, px: 3.6 and 2.1 radii
+_R = 6  # px of the search map that an iris' radius takes
+_ACROSS, _DOWN = 21, 13  # half the map, px: 3.6 and 2.1 radii
 _RING = 1.6  # the sclera beside an iris is looked at up to so many radii
 # red tells skin from iris best: both skin and sclera are bright in it, irises of any colour are dark
 _MIX = np.array([0.5, 0.35, 0.15], np.float32)
@@ -86,19 +86,20 @@ def eye_frame(points: npt.NDArray[Any], eye: tuple[int, ...]) -> EyeFrame:
     return EyeFrame(*(np.asarray(v, np.float32) for v in ((first[:2] + second[:2]) / 2, along, down)))
 
 
-def find_irises(picture: npt.NDArray[Any], points: npt.NDArray[Any]) -> Irises:
+def find_irises(picture: npt.NDArray[Any], points: npt.NDArray[Any], *, sized: bool = False) -> Irises:
     """picture (H, W, 3) RGB, float in [0, 1] or uint8; points (468, 2 or 3) the mesh, px of it.
 
-    Works from an eye distance of about 20 px. ValueError for another shape.
+    Works from an eye distance of about 20 px. sized: measure the irises' radius too, where there are pixels enough;
+    otherwise everybody's are taken for equal. ValueError for another shape.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or points.shape not in ((468, 2), (468, 3)):
         raise ValueError(f"picture {picture.shape}, points {points.shape}: (H, W, 3) and (468, 2 or 3) wanted")
     unit = float(eye_distance(points))
     base = RADIUS * unit
-    none = Irises(*(np.full(shape, np.nan, np.float32) for shape in ((2, 2), (2,))), np.zeros(2, np.float32))
+    none = Irises(np.full((2, 2), np.nan, np.float32), np.full(2, np.nan, np.float32), np.zeros(2, np.float32))
     if not np.isfinite(points).all() or not 1.0 < unit < 1e5:
         return none
-    sizes = _RADII if base >= _SIZED else (1.0,)
+    sizes = _RADII if sized and base >= _SIZED else (1.0,)
     best: tuple[float, list[tuple[float, float, float]], float] | None = None
     frames = [eye_frame(points, eye) for eye in EYES]
     for size in sizes:
