@@ -70,7 +70,8 @@ def test_only_the_eyes_are_touched(balls):
     assert (drawn == patch)[~around].all()
     assert (np.abs(drawn - patch).max(-1) > 0.05)[around].mean() > 0.2
     assert drawn.dtype == np.float32
-    assert 0 <= drawn.min() and drawn.max() <= 1
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
 
 
 def test_nothing_of_what_was_in_the_opening_shows(balls):
