@@ -45,8 +45,9 @@ from vidanon.faces.mesh import load_mesh
 from vidanon.recognise.base import Recogniser
 from vidanon.runtime.device import Runtime, choose_runtime
 
-QUICK = {"people": 12, "clips": "sign-again,pair,walking", "frames": 24, "look": 8}
+QUICK = {"people": 8, "clips": "sign-again,pair", "frames": 24, "look": 8}
 SHEET = 60  #: LFW people on the sheet
+STRANGERS = 60  #: of LFW, whom nobody in the clips is
 
 
 def progress(line: str) -> None:
@@ -88,14 +89,16 @@ def of_lfw(
     found = {judge.description.name: swap_lfw.matches(run, judge) for judge in recognisers}
     print(swap_tables.lfw(found, parts, len(run.people)), end="\n\n")
     groups = swap_tone.groups(run.tones)
+    shown = [judged.shown for judged in run.quality.judged]
     tables = {
         f"matched by {name}": swap_tone.compare(groups, m.hits, m.counts)
         for name, m in found.items() if name not in parts
     }  # fmt: skip
-    tables["not swapped"] = swap_tone.compare(groups, [not s for s in run.shown], [1] * len(run.shown))
+    tables["not swapped"] = swap_tone.compare(groups, [not s for s in shown], [1] * len(shown))
+    print(swap_tables.looks("LFW: the new faces, one frame each", figures(run.quality)), end="\n\n")
     print(swap_tables.tone(tables), end="\n\n")
     print(
-        f"LFW: no face left out; {sum(run.shown)} of {len(run.shown)} outputs show a face; the run planned nothing on "
+        f"LFW: no face left out; {sum(shown)} of {len(shown)} outputs show a face; the run planned nothing on "
         f"the face in {sum(run.missed)} of {len(run.faces)} frames; {run.shared} people share a track with the one "
         f"before; no tone for {sum(t is None for t in run.tones)}"
     )
@@ -121,10 +124,13 @@ def of_clips(
     found |= {
         "quality": figures(quality),
         "picture": together(runs),
+        "flicker": together(runs).flicker,
+        "warp": together(runs).warp,
         "found_again": found_again(runs),
         "left_out": left_out([reason for r in runs for reason in r.reasons]),
     }
-    print(swap_tables.quality(found["quality"], found["picture"], found["found_again"]), end="\n\n")
+    more = swap_tables.lasting(found["picture"], found["found_again"])
+    print(swap_tables.looks("all clips: the new faces", found["quality"], more), end="\n\n")
     return found
 
 
@@ -195,26 +201,22 @@ def bench(args: argparse.Namespace, begun: float) -> int:
     runtime = choose_runtime("cpu")
     judges = judges_for(args.data, args.judges, runtime)
     someone = people(args.data, max(args.people, 20), args.seed)  # the clips need strangers too
-    strangers = swap_lfw.strangers(someone[:60])
-    run = None
-    if args.people:
-        run = swap_lfw.run(someone[: args.people], args.out, args.mode, args.seed, judges.recognisers, judges.finder,
-                           judges.quality, progress)  # fmt: skip
-    runs: list[ClipRun] = []
-    for name in args.clips:
-        made = make(sample(args.data, name, args.out, args.frames), args.out, args.mode, args.seed)
-        runs.append(measure(made, judges, args.look, args.out))
-        progress(f"{name}: {runs[-1].frames} frames, {len(runs[-1].faces)} of {len(runs[-1].reasons)} faces count")
-    of_people, of_samples = [m.report for m in run.made] if run else [], [r.made.report for r in runs]
+    strangers = swap_lfw.strangers(someone[:STRANGERS])
+    run = swap_lfw.run(someone[: args.people], args.out, args.mode, args.seed, judges, progress)
+    runs, failed = clip_runs(args, judges)
+    failed += run.failed
+    of_people, of_samples = [m.report for m in run.made], [r.made.report for r in runs]
     parts = took_part(judges.recognisers, models([*of_people, *of_samples]), runtime)
     said = {"lfw": told(of_people), "clips": told(of_samples)}
-    lfw, tones = of_lfw(args, run, judges.recognisers, parts) if run else ({}, {})
-    if run:
+    lfw, tones = of_lfw(args, run, judges.recognisers, parts) if run.people else ({}, {})
+    if run.people:
         print(swap_tables.runs(said["lfw"], {}, None), end="\n\n")
     clips = of_clips(runs, judges.recognisers, parts, strangers) if runs else {}
     if runs:
         print(swap_tables.runs(said["clips"], clips["left_out"], clips["shown"]), end="\n\n")
     checks = bars(lfw, tones, clips, judges.recognisers, parts, args.strict)
+    if failed:
+        checks.append(Check("runs of the program that failed", len(failed), 0, False, "count", note=failed[0]))
     print(swap_bars.verdict(checks))
     for name, why in parts.items():
         print(f"{name} decides nothing: {why}")
@@ -222,13 +224,36 @@ def bench(args: argparse.Namespace, begun: float) -> int:
     took = time.perf_counter() - begun
     print(f"{len(missed)} of {len(checks)} bars missed; {took:.0f} s; pictures and swap.json are in {args.out}")
     whole = {
-        "arguments": {k: str(v) for k, v in vars(args).items()}, "took_part": parts, "runs": said, "lfw": lfw,
-        "tones": {"people": run.tones if run else [], "tables": tones}, "clips": clips,
-        "flicker": clips["picture"].flicker if clips else None, "warp": clips["picture"].warp if clips else None,
-        "bars": checks, "passed": not missed, "seconds": took,
+        "arguments": {k: str(v) for k, v in vars(args).items()}, "took_part": parts, "runs": said, "failed": failed,
+        "lfw": {"matches": lfw, "looks": figures(run.quality)}, "tones": {"people": run.tones, "tables": tones},
+        "clips": clips, "by_clip": [by_clip(r) for r in runs], "bars": checks, "passed": not missed, "seconds": took,
     }  # fmt: skip
     (args.out / "swap.json").write_text(json.dumps(whole, indent=1, default=plain), encoding="utf-8")
     return 1 if missed else 0
+
+
+def clip_runs(args: argparse.Namespace, judges: Judges) -> tuple[list[ClipRun], list[str]]:
+    """Every clip through the program, and why some could not be."""
+    runs, failed = [], []
+    for name in args.clips:
+        progress(name)
+        source = sample(args.data, name, args.out, args.frames)
+        try:
+            made = make(source, args.out, args.mode, args.seed)
+        except VidanonError as error:
+            failed.append(f"{name}: {error}")
+            continue
+        runs.append(measure(made, judges, args.look, args.out))
+        progress(f"  {runs[-1].frames} frames, {len(runs[-1].faces)} of {len(runs[-1].reasons)} face-frames count")
+    return runs, failed
+
+
+def by_clip(run: ClipRun) -> dict[str, Any]:
+    """What the file says of one clip."""
+    return {
+        "name": run.name, "frames": run.frames, "left_out": left_out(run.reasons), "looks": figures(run.quality),
+        "flicker": run.picture.flicker, "warp": run.picture.warp, "again": run.again, "run": told([run.made.report]),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

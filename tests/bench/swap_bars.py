@@ -101,11 +101,11 @@ def text(value: Rate | Interval | float | None, kind: str = "share") -> str:
     """A figure with its interval: per cent for shares."""
     if value is None:
         return "-"
-    digits, factor = (1, 100) if kind == "share" else (3, 1)
     if isinstance(value, float | int):
-        return f"{factor * value:.{digits}f}"
-    low, high = (f"{factor * v:.{digits}f}" for v in (value.low, value.high))
-    return f"{factor * value.value:.{digits}f} [{low}, {high}]"
+        return f"{100 * value:.1f}" if kind == "share" else f"{value:.3f}"
+    if kind == "share":
+        return f"{100 * value.value:.1f} ({100 * value.low:.0f}-{100 * value.high:.0f})"
+    return f"{value.value:.3f} ({value.low:.2f}-{value.high:.2f})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -180,50 +180,63 @@ def match_figures(faces: Faces, judge: Recogniser, strangers: Distractors) -> di
 
 
 def _strangers(faces: Faces, vectors: FloatArray, judge: Recogniser, strangers: Distractors) -> dict[str, Rate | None]:
-    """Source and output of every face against strangers of its size; a face-frame is a block of as many trials."""
+    """Source ("impostor") and output ("mistaken") against strangers brought to the face's size.
+
+    Trials are face-frames and strangers, in blocks by track; "any_...": tracks and strangers, a match in any frame.
+    """
+    names = {"impostor": SOURCE, "mistaken": OUTPUT}
     if not len(strangers):
-        return {"impostor": None, "mistaken": None}
+        return dict.fromkeys((*names, *(f"any_{name}" for name in names)))
     least = threshold(judge.description, FAR)
-    totals: dict[int, dict[str, list[int]]] = {SOURCE: {}, OUTPUT: {}}
+    found: dict[str, list[np.ndarray]] = defaultdict(list)  #: track -> (2, strangers) matched, a frame each
     for vector, eyes, track in zip(vectors, faces.eyes, faces.tracks, strict=True):
         crowd = strangers.embedded(judge, eyes)
-        scores = similarities(judge.description, vector[[SOURCE, OUTPUT]], crowd)
-        for row, k in enumerate((SOURCE, OUTPUT)):
-            counts = totals[k].setdefault(track, [0, 0])
-            counts[0] += int((scores[row] >= least).sum())
-            counts[1] += len(crowd)
-    return {
-        name: rate([h for h, _ in totals[k].values()], [n for _, n in totals[k].values()])
-        for name, k in (("impostor", SOURCE), ("mistaken", OUTPUT))
-    }
+        found[track].append(similarities(judge.description, vector[list(names.values())], crowd) >= least)
+    answer = {}
+    for row, name in enumerate(names):
+        hits = [np.stack([frame[row] for frame in of]) for of in found.values()]
+        answer[name] = rate([int(h.sum()) for h in hits], [h.size for h in hits])
+        answer[f"any_{name}"] = rate([int(h.any(0).sum()) for h in hits], [h.shape[1] for h in hits])
+    return answer
 
 
 def steadiness(faces: Faces, judge: Recogniser) -> dict[str, Interval | None]:
-    """Cosines within a track, a mean over tracks: of each row to the mean of the others, and to the next row.
+    """How alike the rows of a track are, a mean over tracks: each to the mean of the others, and to the next row.
 
-    Only of rows where the output shows a face, of tracks with LEAST of them; "source" is the same of the source.
-    "next_matched": share of neighbouring outputs that the recogniser takes for one person.
+    Only rows where the output shows a face, of tracks with LEAST of them. "mean", "next": cosines, of recognisers
+    made for them only (others' are all near 1); "apart_mean", "apart_next": distance over that at which two faces
+    match, so that 0 is the same and 1 is somebody else; "source_...": the same of the source. "next_matched": share
+    of neighbouring outputs that the recogniser takes for one person.
     """
-    vectors = faces.of(judge) if len(faces) else np.zeros((0, 3, 1), np.float32)
     of: dict[str, list[int]] = defaultdict(list)
     for i, (track, shown) in enumerate(zip(faces.tracks, faces.shown, strict=True)):
         if shown:
             of[track].append(i)
+    cosine = judge.description.metric == "cosine"
     values: dict[str, list[float]] = defaultdict(list)
     for rows in of.values():
         if len(rows) < LEAST:
             continue
-        for name, k in (("", OUTPUT), ("source_", SOURCE)):
-            unit = vectors[rows, k] / np.linalg.norm(vectors[rows, k], axis=1, keepdims=True)
-            others = unit.sum(0) - unit
-            others /= np.linalg.norm(others, axis=1, keepdims=True)
-            values[f"{name}mean"].append(float((unit * others).sum(1).mean()))
-            values[f"{name}next"].append(float((unit[1:] * unit[:-1]).sum(1).mean()))
-        values["next_matched"].append(
-            float(matched(judge, vectors[rows[1:], OUTPUT], vectors[rows[:-1], OUTPUT]).mean())
-        )
-    wanted = ("mean", "next", "source_mean", "source_next", "next_matched")
-    return {name: mean(values[name]) for name in wanted}
+        vectors = faces.of(judge)[rows]
+        for name, own in (("", vectors[:, OUTPUT]), ("source_", vectors[:, SOURCE])):
+            others = (own.sum(0) - own) / (len(own) - 1)
+            if cosine:
+                others /= np.linalg.norm(others, axis=1, keepdims=True)
+            for kind, a, b in (("mean", own, others), ("next", own[1:], own[:-1])):
+                if cosine:
+                    values[f"{name}{kind}"].append(float((a * b).sum(1).mean()))
+                values[f"{name}apart_{kind}"].append(float(_apart(judge, a, b).mean()))
+        values["next_matched"].append(float(matched(judge, vectors[1:, OUTPUT], vectors[:-1, OUTPUT]).mean()))
+    kinds = ("mean", "next", "apart_mean", "apart_next")
+    return {name: mean(values[name]) for name in (*kinds, *(f"source_{k}" for k in kinds), "next_matched")}
+
+
+def _apart(judge: Recogniser, a: FloatArray, b: FloatArray) -> FloatArray:
+    """(N, D) twice -> (N,): distance (for cosines 1 - cosine) over that of the threshold."""
+    least = threshold(judge.description, FAR)
+    if judge.description.metric == "cosine":
+        return np.asarray((1 - (a * b).sum(1)) / (1 - least), np.float32)
+    return np.asarray(np.linalg.norm(a - b, axis=1) / -least, np.float32)
 
 
 def mean(values: Sequence[float]) -> Interval | None:

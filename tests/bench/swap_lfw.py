@@ -10,13 +10,14 @@ import numpy as np
 
 from tests.bench.swap_clips import FRAMES, PER_CLIP, Person, stitched, truth
 from tests.bench.swap_identity import FAR, OUTPUT, SOLID, SOURCE, Embedder, Faces, matched
-from tests.bench.swap_quality import QualityJudge
+from tests.bench.swap_measure import Judges
+from tests.bench.swap_quality import Quality
 from tests.bench.swap_run import Made, make, moments
 from tests.bench.swap_sheets import CELL, cut
 from tests.bench.swap_tone import tone
 from vidanon.audit.distractors import Distractors, Picture
 from vidanon.audit.rates import Rate, each, rate
-from vidanon.faces.mesh import MeshFinder
+from vidanon.errors import VidanonError
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, Detection, FloatArray, PlanRow
@@ -26,15 +27,16 @@ MIDDLE = FRAMES // 2  #: the frame that is looked at more closely
 
 @dataclass
 class LfwRun:
-    """Everything of the LFW part; lists go by person."""
+    """Everything of the LFW part; lists go by person, those of failed runs left out."""
 
     faces: Faces
-    people: list[Person]
+    people: list[Person] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
     tones: list[float | None] = field(default_factory=list)
-    shown: list[bool] = field(default_factory=list)  #: whether the middle frame's output shows a face
+    quality: Quality = field(default_factory=Quality)  #: of the middle frame
     missed: list[int] = field(default_factory=list)  #: frames in which the run planned nothing on the face
     shared: int = 0  #: people whose track goes on from the person before: a cut was missed
+    failed: list[str] = field(default_factory=list)  #: why runs of the program failed; their people are left out
     pairs: list[tuple[ByteArray, ByteArray]] = field(default_factory=list)  #: source and output, for the sheet
 
 
@@ -43,25 +45,30 @@ def run(
     folder: Path,
     mode: str,
     seed: int,
-    judges: Sequence[Recogniser],
-    finder: MeshFinder,
-    quality: QualityJudge,
+    judges: Judges,
     progress: Callable[[str], None],
 ) -> LfwRun:
     """All people through the whole program, PER_CLIP in a clip."""
-    embedder = Embedder(judges)
-    result = LfwRun(embedder.faces, list(people))
+    embedder = Embedder(judges.recognisers)
+    result = LfwRun(embedder.faces)
     for start in range(0, len(people), PER_CLIP):
         several = people[start : start + PER_CLIP]
-        made = make(stitched(several, folder / f"lfw-{start // PER_CLIP}.mp4"), folder, mode, seed)
+        progress(f"LFW: people {start + 1} to {start + len(several)} of {len(people)}")
+        try:
+            made = make(stitched(several, folder / f"lfw-{start // PER_CLIP}.mp4"), folder, mode, seed)
+        except VidanonError as error:
+            result.failed.append(str(error))
+            continue
+        before = len(result.people)
         result.made.append(made)
+        result.people += several
         last: int | None = None  #: the track of the person before
         for moment in moments(made):
             number, frame = divmod(moment.frame, FRAMES)
             someone = several[number]
             marks = truth(someone, frame)
             eyes = float(np.linalg.norm(marks[1] - marks[0]))
-            embedder.add(f"{start + number}", frame, eyes, True, moment.pictures, marks)
+            embedder.add(f"{before + number}", frame, eyes, True, moment.pictures, marks)
             track = _track_at(moment.rows, marks)
             if frame == 0:
                 result.missed.append(0)
@@ -69,8 +76,7 @@ def run(
             result.missed[-1] += track is None
             last = track if track is not None else last
             if frame == MIDDLE:
-                _look(result, someone, moment.source, moment.output, marks, finder, quality)
-        progress(f"LFW: {min(len(people), start + PER_CLIP)} of {len(people)} people")
+                _look(result, moment.source, moment.output, marks, judges)
     embedder.finish()
     return result
 
@@ -84,13 +90,11 @@ def _track_at(rows: Sequence[PlanRow], marks: FloatArray) -> int | None:
     return min(holding, key=lambda r: float(np.abs((r.box[:2] + r.box[2:]) / 2 - nose).max())).track
 
 
-def _look(
-    result: LfwRun, someone: Person, source: ByteArray, output: ByteArray, marks: FloatArray, finder: MeshFinder,
-    quality: QualityJudge,
-) -> None:  # fmt: skip
-    mesh = finder.detect_picture(source, np.zeros((1, 4), np.float32), marks[None]).points[0]
+def _look(result: LfwRun, source: ByteArray, output: ByteArray, marks: FloatArray, judges: Judges) -> None:
+    mesh = judges.finder.detect_picture(source, np.zeros((1, 4), np.float32), marks[None]).points[0]
     result.tones.append(tone(source, mesh) if np.isfinite(mesh).all() else None)
-    result.shown.append(quality.shows(output, marks))
+    result.quality.judged.append(judges.quality(source, output, mesh, marks))
+    result.quality.tracks.append(f"{len(result.quality.tracks)}")
     reach = np.concatenate([marks.min(0), marks.max(0)]) + np.array([-1, -1, 1, 1]) * 0.45 * np.ptp(marks, axis=0).max()
     result.pairs.append((cut(source, reach.astype(np.float32), CELL), cut(output, reach.astype(np.float32), CELL)))
 

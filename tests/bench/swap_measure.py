@@ -10,15 +10,16 @@ from typing import Any
 
 import av
 
+from tests.bench.swap_again import Again, Tally
 from tests.bench.swap_identity import Embedder, Faces
 from tests.bench.swap_quality import Quality, QualityJudge
 from tests.bench.swap_run import Counted, Made, Moment, counted, moments
 from tests.bench.swap_sheets import ClipSheet, SideBySide
-from vidanon.audit.coverage import Coverage, CoverageLook
 from vidanon.audit.picture import Picture, PictureMeasures
 from vidanon.audit.rates import Rate, rate
 from vidanon.detect.base import Detector
 from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import Recogniser
 from vidanon.types import RunReport
 
@@ -44,7 +45,7 @@ class ClipRun:
     faces: Faces
     quality: Quality = field(default_factory=Quality)
     picture: Picture = field(default_factory=Picture)
-    coverage: list[Coverage] = field(default_factory=list)
+    again: list[Tally] = field(default_factory=list)  #: by detector
     reasons: list[str] = field(default_factory=list)  #: of every face-frame: "" where it counts, else why not
     frames: int = 0
 
@@ -54,7 +55,7 @@ def measure(made: Made, judges: Judges, look_every: int, out: Path) -> ClipRun:
     embedder = Embedder(judges.recognisers)
     result = ClipRun(made.name, made, embedder.faces)
     measures, sheet = PictureMeasures(), ClipSheet()
-    looks = [CoverageLook(detector, took_part) for detector, took_part in judges.detectors]
+    detectors = [Again(detector, took_part) for detector, took_part in judges.detectors]
     with SideBySide(out / f"{made.name}-side-by-side.mp4", _rate(made.source)) as beside:
         for moment in moments(made):
             faces = [_checked(f, moment, judges.quality) for f in counted(moment, judges.finder)]
@@ -62,11 +63,12 @@ def measure(made: Made, judges: Judges, look_every: int, out: Path) -> ClipRun:
             look = result.frames % look_every == 0
             result.frames += 1
             result.reasons += [f.why for f in faces]
-            measures.add(moment.frame, [f.face for f in fit], moment.source, moment.output, True, False)
+            # detectors' landmarks tremble when a head turns, and what is drawn on it would seem to
+            steady = [replace(f.face, landmarks=five(f.mesh)[:, :2]) for f in fit]
+            measures.add(moment.frame, steady, moment.source, moment.output, True, False)
             if look:
-                known = [f.face if not f.why else replace(f.face, seen=False) for f in faces]
-                for detector in looks:
-                    detector.add(moment.frame, known, moment.source, moment.output)
+                for detector in detectors:
+                    detector.add([f.face for f in fit], moment.source, moment.output)
             for face in fit:
                 _face(result, face, moment, look, judges.quality, embedder)
             largest = max(fit or faces, key=lambda f: float(f.face.box[3] - f.face.box[1]), default=None)
@@ -74,7 +76,7 @@ def measure(made: Made, judges: Judges, look_every: int, out: Path) -> ClipRun:
             beside.add(moment.source, moment.output)
     embedder.finish()
     sheet.write(out / f"{made.name}.jpg")
-    result.picture, result.coverage = measures.result, [detector.result for detector in looks]
+    result.picture, result.again = measures.result, [detector.tally for detector in detectors]
     return result
 
 
@@ -119,11 +121,11 @@ def together(clips: Sequence[ClipRun]) -> Picture:
 def found_again(clips: Sequence[ClipRun]) -> dict[str, dict[str, Any]]:
     """Detector -> share of the faces it found in the source that it finds in the output; intervals draw clips."""
     answer: dict[str, dict[str, Any]] = {}
-    for at in range(len(clips[0].coverage) if clips else 0):
-        of = [clip.coverage[at] for clip in clips]
-        share: Rate | None = rate([c.still for c in of], [c.found for c in of])
+    for of in zip(*(clip.again for clip in clips), strict=True):
+        share: Rate | None = rate([t.still for t in of], [t.found for t in of])
         answer[of[0].detector] = {
-            "took_part": of[0].took_part, "still": share, "outside": sum(c.outside for c in of),
+            "took_part": of[0].took_part, "faces": sum(t.faces for t in of), "found": sum(t.found for t in of),
+            "still": share,
         }  # fmt: skip
     return answer
 

@@ -16,6 +16,12 @@ from vidanon.audit.picture import Picture
 from vidanon.audit.rates import each
 from vidanon.recognise.base import Recogniser
 
+#: how alike faces of one track are: figure -> heading
+WITHIN = {
+    "mean": "cosine to mean", "next": "to next", "source_mean": "source: to mean", "source_next": "to next",
+    "apart_mean": "apart from mean", "apart_next": "from next", "source_apart_mean": "source: from mean",
+}  # fmt: skip
+
 
 def lfw(found: Mapping[str, Any], took_part: Mapping[str, str], count: int) -> str:
     rows = [
@@ -82,43 +88,52 @@ def pooled(
     keys = {
         "same": "same frame", "same_solid": "solid", "other": "another frame", "other_solid": "solid",
         "other_unprotected": "unprotected", "any": "any frame", "any_solid": "solid", "impostor": "impostors",
-        "mistaken": "taken for others",
+        "mistaken": "taken for others", "any_impostor": "any: impostors", "any_mistaken": "any: taken for others",
     }  # fmt: skip
     rows, within = [], []
     for judge, values in found.items():
         name = judge + (" (took part)" if judge in took_part else "")
         rows.append([name, *(text(values.get(key)) for key in keys)])
         of = cosines.get(judge, {})
-        columns = [text(of.get(key), "ratio") for key in ("mean", "next", "source_mean", "source_next")]
+        columns = [text(of.get(key), "ratio") for key in WITHIN]
         within.append([name, *columns, text(of.get("next_matched"))])
-    head = ("recogniser", "cosine to track mean", "to next", "source's to mean", "source's to next", "next matched %")
+    head = ("recogniser", *WITHIN.values(), "next matched %")
     return (
         f"{title}: matched at 1 % false accepts, % [95 %]\n{table(('recogniser', *keys.values()), rows)}\n\n"
-        f"{title}: the new face within its track\n{table(head, within)}"
+        f"{title}: the new face within its track (apart: 0 the same, 1 at the threshold)\n{table(head, within)}"
     )
 
 
-def quality(found: Mapping[str, Any], sums: Picture, again: Mapping[str, Mapping[str, Any]]) -> str:
-    known = f"{found['gaze_known']} of {found['faces']}"
+def looks(title: str, found: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> str:
+    """What the new faces look like; ``more``: further rows."""
     sharp = [text(value, "ratio") for value in found["sharpness"].values()]
     rows = [
         ("landmark error by the teacher, % of the eye distance", text(found["landmarks"])),
         ("  its 95th percentile", text(found["landmarks_95"])),
         ("  by our own network", text(found["ours"])),
         ("  teacher and ours on the source: what networks disagree", text(found["noise"])),
-        ("lids, lips: error of the opening", f"{text(found['lids'])}, {text(found['lips'])}"),
-        ("gaze error, shares of an eye's width", f"{text(found['gaze'], 'ratio')} ({known} known)"),
+        ("lids, lips: error of the opening, % of the eye distance", f"{text(found['lids'])}, {text(found['lips'])}"),
+        ("gaze error, shares of an eye's width", text(found["gaze"], "ratio")),
+        ("  faces whose gaze is known", f"{found['gaze_known']} of {found['faces']}"),
         ("skin tone, degrees off the source's", text(found["tone"], "ratio")),
         ("sharpness, output / source: 10 %, middle, 90 %", ", ".join(sharp)),
+        *more,
+    ]
+    return table((title, ""), rows)
+
+
+def lasting(sums: Picture, again: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Rows of what is measured over time, and of the detectors."""
+    rows = [
         ("flicker", text(sums.flicker, "ratio")),
         ("warp error, output / source", text(sums.warp, "ratio")),
-        ("faces that show the source's detail", f"{sums.clear} of {sums.faces}"),
-    ]  # fmt: skip
-    for name, detector in again.items():
-        part = " (took part)" if detector["took_part"] else ""
-        rows.append((f"found again by {name}{part}, %", text(detector["still"])))
-        rows.append((f"clear faces outside every track, {name}", str(detector["outside"])))
-    return "the new faces\n" + table(("", ""), rows)
+        ("faces with detail like the source's", f"{sums.clear} of {sums.faces}"),
+    ]
+    for name, tally in again.items():
+        part = " (took part)" if tally["took_part"] else ""
+        seen = f"found in {tally['found']} of {tally['faces']} in the source"
+        rows.append((f"found again by {name}{part}, %", f"{text(tally['still'])}; {seen}"))
+    return rows
 
 
 def tone(tables: Mapping[str, Sequence[Compared]]) -> str:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from tests.bench import swap, swap_bars, swap_clips, swap_lfw, swap_measure, swap_quality
+from tests.bench.swap_again import Again
 from tests.bench.swap_identity import Embedder, Faces, any_of, half_away, joined, share, steadiness, took_part
 from tests.bench.swap_tone import compare, groups, tone
 from vidanon.audit.distractors import Distractors
+from vidanon.audit.faces import Face
 from vidanon.audit.rates import Rate
 from vidanon.faces.mesh import SIZE, load_mesh
 from vidanon.faces.mesh_points import eye_distance
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.runtime.device import choose_runtime
-from vidanon.types import RunReport
+from vidanon.types import Detection, PlanRow, RowState, RunReport
 
 
 class ByColour:
@@ -108,7 +110,7 @@ def test_match_figures_tell_output_solid_fill_and_strangers_apart():
     values = {key: None if rate is None else rate.value for key, rate in found.items()}
     assert values == {
         "same": 0.5, "same_solid": 0.0, "any": 0.5, "any_solid": 0.0, "other": 0.5, "other_solid": 0.0,
-        "other_unprotected": 1.0, "impostor": None, "mistaken": None,
+        "other_unprotected": 1.0, "impostor": None, "mistaken": None, "any_impostor": None, "any_mistaken": None,
     }  # fmt: skip
 
 
@@ -136,8 +138,20 @@ def test_a_face_that_changes_within_its_track_is_not_steady():
     assert loose["next"] is not None and loose["next"].value == pytest.approx(0, abs=1e-6)
     assert loose["next_matched"] is not None and loose["next_matched"].value == 0
     assert loose["source_mean"] is not None and loose["source_mean"].value == pytest.approx(1)
+    assert loose["apart_next"] is not None and loose["apart_next"].value == pytest.approx(100)  # (1 - 0) / (1 - .99)
     covered = Faces(still.tracks, still.frames, [], [False] * 8, still.vectors)
     assert steadiness(covered, judge)["mean"] is None
+
+
+def test_distances_within_a_track_are_told_in_shares_of_the_threshold():
+    judge = ByColour()
+    judge.description = Description("far", 112, ARCFACE_112, metric="l2", thresholds={0.01: -0.5})
+    outputs = [np.array([3.0 + 0.1 * k, 0.0], np.float32) for k in range(6)]
+    rows = [np.stack([np.array([1.0, 1.0], np.float32), output, output]) for output in outputs]
+    found = steadiness(Faces(["a"] * 6, list(range(6)), [], [True] * 6, {"far": rows}), judge)
+    assert found["apart_next"] is not None and found["apart_next"].value == pytest.approx(0.2)
+    assert found["source_apart_mean"] is not None and found["source_apart_mean"].value == 0
+    assert found["mean"] is None and found["next_matched"] is not None and found["next_matched"].value == 1
 
 
 def test_judges_that_took_part_are_named():
@@ -166,7 +180,7 @@ def test_lfw_matches_compare_with_the_other_photo(someone):
             faces.frames.append(number * swap_clips.FRAMES + frame)
             output = second[number] if number == 0 and frame == 1 else -second[number]
             faces.vectors[name].append(np.stack([second[number], output, -second[number]]))
-    found = swap_lfw.matches(swap_lfw.LfwRun(faces, someone), judge)
+    found = swap_lfw.matches(swap_lfw.LfwRun(faces, list(someone)), judge)
     assert (found.other.hits, found.other.count) == (1, 18) and found.hits == (1, 0, 0)
     assert found.any_frame.hits == 1 and found.other_unprotected.value == 1 and found.other_solid.value == 0
 
@@ -175,6 +189,31 @@ def crop_of(picture: np.ndarray, marks: np.ndarray, judge: ByColour) -> np.ndarr
     from vidanon.recognise.crop import crop
 
     return crop(picture, marks, judge.description)[None]
+
+
+class Fixed:
+    """A detector that finds one face of a score in its first pictures, and one of another in the next."""
+
+    name = "fixed"
+
+    def __init__(self, *scores: float) -> None:
+        self._scores = iter(scores)
+
+    def detect(self, images: Any) -> list[list[Detection]]:
+        box = np.array([20, 20, 60, 60], np.float32)
+        return [[Detection(box, next(self._scores), None, self.name)] for _ in images]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found", "still"), [(0.9, 0.9, 1, 1), (0.9, 0.65, 1, 1), (0.9, 0.5, 1, 0), (0.8, 0.9, 0, 0)]
+)
+def test_a_face_found_surely_is_looked_for_again(before, after, found, still):
+    again = Again(Fixed(before, after), False)  # type: ignore[arg-type]
+    row = PlanRow(0, 1, np.array([10, 10, 70, 70], np.float32), None, RowState.DETECTED, 1.0)
+    far = PlanRow(0, 2, np.array([100, 100, 170, 170], np.float32), None, RowState.DETECTED, 1.0)
+    faces = [Face(r.track, r.box, None, 30.0, True, False, "", r) for r in (row, far)]
+    again.add(faces, flat(0, 0), flat(0, 0))
+    assert (again.tally.faces, again.tally.found, again.tally.still) == (2, found, still)
 
 
 # Looks ---------------------------------------------------------------------------------------------------
