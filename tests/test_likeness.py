@@ -102,3 +102,15 @@ def test_the_crop_is_the_face_under_the_template_mirrored_where_the_picture_is()
     assert recogniser.seen[0].shape == upright.shape
     # a mirrored picture stays mirrored, its eyes where the template has the other ones
     assert np.corrcoef(recogniser.seen[0].ravel(), upright[:, ::-1].ravel())[0, 1] > 0.95
+
+
+def test_where_the_surroundings_alone_match_a_cover_would_change_nothing() -> None:
+    clear = picture(1)
+    planes = [plane.copy() for plane in clear.planes]
+    for plane in planes:
+        plane[60:80, 60:80] = 128
+    face = row()
+    small = PlanRow(0, 1, np.array([60, 60, 80, 80], np.float32), face.landmarks, RowState.DETECTED, 1.0)
+    output = Frame(tuple(planes), RGB, Colour(0, full_range=True), 0, 0, Fraction(1, 25))
+    assert known([(clear, output, small)]) == set(), "a solid fill of that box matches as well"
+    assert known([(clear, clear, face)]) == {1}, "under a solid fill of this one nothing would"

@@ -30,7 +30,7 @@ from vidanon.treatment import Rows, Treatment, first_treatment, stronger_treatme
 from vidanon.types import Frame, PlanRow, ProtectedFrame, RowState, RunReport
 from vidanon.verify import KNOWN, Eyes, Findings, Wanted, face_luma, verify
 
-ATTEMPTS = 4  #: protected; covered; covered with what the second look found; whole frames
+ATTEMPTS = 6  #: protected; in up to two other ways; covered; covered with what the next look found; whole frames
 CHUNK = 16  #: frames whose faces go to the protector together
 LOOK_EVERY = 12  #: frames between two looks of the light detector pass
 
@@ -76,6 +76,7 @@ class Renderer:
         self._states: TrackStates = {}
         self._clock: dict[str, float] = defaultdict(float)  #: stage -> seconds
         self._worst_detail = 0.0
+        self._changes = 0  #: how often a track went on in another way
 
     def run(self, frames: Iterable[Frame], progress: Callable[[int], None], verified: Verified | None = None) -> None:
         """Render every frame and commit every segment, in order.
@@ -88,10 +89,16 @@ class Renderer:
         with ThreadPoolExecutor(1, "verify") as checker:
             for segment in segments(self._timed("decode", frames), self._config.encode):
                 attempt = self._draw(segment, self._prepared(segment))
-                check = None if self._config.verify == "off" else checker.submit(self._verify, segment, attempt)
+                check = self._check(checker, segment, attempt)
                 if waiting is not None:
+                    before = self._changes
                     done += self._settle(*waiting, verified)
                     progress(done)
+                    if self._changes != before:  # a track goes on in another way: from here on, not from later
+                        if check is not None:
+                            check.result()
+                        attempt = self._draw(segment, attempt.treatment)
+                        check = self._check(checker, segment, attempt)
                 waiting = (segment, attempt, check)
             if waiting is not None:
                 done += self._settle(*waiting, verified)
@@ -99,6 +106,9 @@ class Renderer:
         for stage, seconds in self._clock.items():
             self._report.seconds[stage] = self._report.seconds.get(stage, 0.0) + seconds
         self._report.verify["worst_surviving_detail"] = round(self._worst_detail, 4)
+
+    def _check(self, checker: ThreadPoolExecutor, segment: Segment, attempt: Attempt) -> Future[Findings] | None:
+        return None if self._config.verify == "off" else checker.submit(self._verify, segment, attempt)
 
     def _prepared(self, segment: Segment) -> Treatment:
         """As planned, with what the protector wants to know of the whole segment."""
@@ -184,9 +194,10 @@ class Renderer:
         for _ in range(ATTEMPTS - 1):
             if found.clean or found.stream:
                 break
-            self._note_retry(attempt.treatment, found)
-            self._states = self._protector.rejected(sorted(found.known), self._states)
-            attempt = self._draw(segment, stronger_treatment(segment, attempt.treatment, found))
+            again, self._states = self._protector.rejected(sorted(found.known), self._states)
+            self._changes += len(again)
+            self._note_retry(attempt.treatment, found, again)
+            attempt = self._draw(segment, stronger_treatment(segment, attempt.treatment, found, again))
             found = self._verify(segment, attempt)
         if not found.clean:
             reason = found.stream or next(iter(found.rows.values()), "faces outside the plan were found each time")
@@ -216,11 +227,11 @@ class Renderer:
                 self._clock[stage] += time.perf_counter() - started
             yield item
 
-    def _note_retry(self, treatment: Treatment, found: Findings) -> None:
+    def _note_retry(self, treatment: Treatment, found: Findings, again: frozenset[int]) -> None:
         self._report.segments_retried += 1
         covered = Counter(self._report.covered)
         covered.update(found.rows.values())
-        known = [row for rows in treatment.protect.values() for row in rows if row.track in found.known]
+        known = [row for rows in treatment.protect.values() for row in rows if row.track in found.known.keys() - again]
         covered.update(KNOWN for row in known if (row.frame, row.track) not in found.rows)
         self._report.covered = dict(covered)
         if found.missed:

@@ -46,19 +46,21 @@ def first_treatment(segment: Segment, plan: Plan, actions: Mapping[int, Action])
     return treatment
 
 
-def stronger_treatment(segment: Segment, last: Treatment, found: Findings) -> Treatment:
+def stronger_treatment(
+    segment: Segment, last: Treatment, found: Findings, again: frozenset[int] = frozenset()
+) -> Treatment:
     """What failed protected is covered; what failed covered takes its whole frame with it. A track that is still
-    recognised is covered in the whole segment.
+    recognised is covered in the whole segment, but for those in ``again``, which are protected in another way.
 
     A face outside the plan is covered in the frames around the look that found it; where one is found again in
     a frame that was covered for one already, the frame goes.
     """
-    failed = found.rows.keys()
+    failed, known = found.rows.keys(), found.known.keys() - again
     cover: Rows = defaultdict(list, {frame: list(rows) for frame, rows in last.cover.items()})
     protect: Rows = defaultdict(list)
     for frame, rows in last.protect.items():
         for row in rows:
-            (cover if (frame, row.track) in failed or row.track in found.known else protect)[frame].append(row)
+            (cover if (frame, row.track) in failed or row.track in known else protect)[frame].append(row)
     whole = set(last.whole)
     whole.update(frame for frame, rows in last.cover.items() if any((frame, row.track) in failed for row in rows))
     for frame, faces in found.missed.items():

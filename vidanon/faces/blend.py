@@ -78,6 +78,7 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
     parts = []
     for i in range(n):
         mask = masks_np[i]
+        layer = protected.layers[i] if protected.layers else None
         placed = bool(np.isfinite(batch.to_frame[i]).all())
         if not placed:
             reason = NO_BOX
@@ -85,20 +86,27 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
             reason = protected.reasons[i] or "not protected"
         elif not finite[i]:
             reason = NOT_FINITE
-        elif not _covers_middle(mask, batch.boxes[i]):
+        elif not _covers_middle(mask, batch.boxes[i], batch.landmarks[i] if layer is not None else None):
             reason = OPEN
         else:
             reason = ""
         box = move_box(batch.to_frame[i], batch.boxes[i]) if placed else np.full(4, np.nan, np.float32)
-        layer = protected.layers[i] if protected.layers else None
         parts.append(Part(batch.frames[i], batch.tracks[i], box, batch.to_frame[i], patches_np[i], mask, reason, layer))
     return parts
 
 
-def _covers_middle(mask: FloatArray, box: FloatArray) -> bool:
+def _covers_middle(mask: FloatArray, box: FloatArray, landmarks: FloatArray | None) -> bool:
+    """Of a face that was drawn, the middle is what lies between the detector's eyes and corners of the mouth
+    (``landmarks``, (5, 2)): a turned face is not in the middle of its box."""
+    if landmarks is not None and np.isfinite(landmarks).all():
+        middle = np.zeros(mask.shape, np.uint8)
+        hull = cv2.convexHull(np.clip(landmarks, -1e4, 1e4).astype(np.float32))
+        cv2.fillConvexPoly(middle, np.rint((hull - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
+        inside = mask[middle > 0]
+        return inside.size > 0 and float(inside.min()) >= FULL
     x0, y0, x1, y1 = (int(v) for v in grown(box, MIDDLE))
-    middle = mask[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1]
-    return middle.size > 0 and float(middle.min()) >= FULL
+    square = mask[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1]
+    return square.size > 0 and float(square.min()) >= FULL
 
 
 def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], settings: ProtectSettings) -> ProtectedFrame:

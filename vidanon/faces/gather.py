@@ -23,7 +23,7 @@ from vidanon.types import FaceBatch, FloatArray, Frame, PlanRow
 BATCH_BYTES = {"cpu": 3 * 2**20, "cuda": 128 * 2**20}
 
 #: patch pixels per coded pixel at most, by mode: what is smooth afterwards needs fewer, what is drawn anew more
-DETAIL = {"blur": 0.5, "swap": 1.2}
+DETAIL = {"blur": 0.5, "swap": 1.1}
 
 
 def gather(

@@ -24,6 +24,7 @@ class Protector(ABC):
         """Once per segment, before its first batch: look at all of it. Answers the same rows, maybe with poses."""
         return list(rows), states
 
-    def rejected(self, tracks: Sequence[int], states: TrackStates) -> TrackStates:
-        """These tracks were still recognised in a segment: do otherwise from the next one on."""
-        return states
+    def rejected(self, tracks: Sequence[int], states: TrackStates) -> tuple[frozenset[int], TrackStates]:
+        """These tracks are still recognised. Answers which of them it will protect in another way from now on, and are
+        worth drawing again; the others are covered."""
+        return frozenset(), states

@@ -71,9 +71,8 @@ class Swap(Protector):
             state: TrackFace = kept.get(track, TrackFace())
             goes_on = state.tail is not None and seen.frames[0] == state.tail.frames[-1] + 1
             meshes = steadied(seen, state.tail, rate)
-            gated = gate(
-                meshes, seen.confidence, rate, self._settings, fresh=not goes_on, before=state.share if goes_on else 0.0
-            )
+            before = state.share if goes_on else 0.0
+            gated = gate(seen, meshes, rate, self._settings, fresh=not goes_on, before=before)
             looks = [
                 looking(by_index[frame], mesh) if share > 0 else _NOWHERE
                 for frame, mesh, share in zip(seen.frames, meshes, gated.share, strict=True)
@@ -85,12 +84,17 @@ class Swap(Protector):
             kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]))
         return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
 
-    def rejected(self, tracks: Sequence[int], states: TrackStates) -> TrackStates:
+    def rejected(self, tracks: Sequence[int], states: TrackStates) -> tuple[frozenset[int], TrackStates]:
+        """The next donor of the role, then the cover."""
         kept = dict(states)
+        again = set()
         for track in tracks:
+            if self._actor(track, kept) is None:
+                continue
             state: TrackFace = kept.get(track, TrackFace())
-            kept[track] = replace(state, turn=state.turn + 1)
-        return kept
+            kept[track] = replace(state, turn=state.turn + 1, look=None)
+            again.add(track)
+        return frozenset(again), kept
 
     def __call__(self, batch: FaceBatch, states: TrackStates) -> tuple[Protected, TrackStates]:
         n = len(batch)
@@ -113,7 +117,7 @@ class Swap(Protector):
         if len(covered):
             cover, _ = self._cover(_some(batch, covered), {})
             under, around = cover.patches.cpu().numpy(), cover.masks.cpu().numpy()
-        for i in np.flatnonzero(shares > 0):
+        for i in np.flatnonzero(shares > 0).tolist():
             track, pose = batch.tracks[i], batch.poses[i]
             actor, state = self._actor(track, kept), kept.get(track, TrackFace())
             assert pose is not None and actor is not None
@@ -126,7 +130,7 @@ class Swap(Protector):
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
             layers[i] = drawn.layer
             kept[track] = replace(state, look=look)
-        for k, i in enumerate(covered):
+        for k, i in enumerate(covered.tolist()):
             share = shares[i]
             out[i] = share * out[i] + (1 - share) * under[k] if share > 0 else under[k]
             masks[i] = np.maximum(masks[i], around[k])

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from vidanon.config import ProtectSettings, SwapSettings
@@ -23,6 +24,7 @@ from vidanon.track.plan import Plan
 from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo
 
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
+SHOT = 160  #: px, side of the patches kept
 BESIDE = 250  #: frames before and after a track in which others count as seen beside it
 Guess = Callable[[Sequence[Shot]], Look]
 
@@ -140,4 +142,13 @@ def _shots(
                 continue
             patch: FloatArray = np.ascontiguousarray(batch.patches[i].numpy().transpose(1, 2, 0))
             merit = float(eye_distance(pose.mesh)) * sure[track] * float(np.cos(np.radians(yaw(pose.mesh))))
-            yield track, (merit, Shot(patch, to_patch(batch.to_frame[i], pose.mesh)))
+            yield track, (merit, _small(Shot(patch, to_patch(batch.to_frame[i], pose.mesh))))
+
+
+def _small(shot: Shot) -> Shot:
+    """No larger than recognisers look at."""
+    size = shot.patch.shape[0]
+    if size <= SHOT:
+        return shot
+    patch = cv2.resize(shot.patch, (SHOT, SHOT), interpolation=cv2.INTER_AREA)
+    return Shot(np.asarray(patch, np.float32), shot.mesh * np.float32(SHOT / size))

@@ -25,7 +25,7 @@ from vidanon.types import FloatArray
 
 CANDIDATES = 14  #: donors drawn and compared for a track
 FRAMES = 3  #: frames they are drawn on
-STAND_BY = 4  #: donors of a role, at most
+STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.12  #: below the threshold: what the surrogate says is not what another recogniser would
 _TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one

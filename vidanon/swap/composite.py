@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +12,12 @@ from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor
+from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
 from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
-from vidanon.swap.merge import merged, rims
+from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.shape import Shapes
+from vidanon.swap.skin import skin
 from vidanon.swap.warp import Portrait, portrait_map
 from vidanon.types import FloatArray, Layer
 
@@ -27,10 +29,13 @@ class Actor:
     """A donor, ready to be drawn."""
 
     def __init__(self, donor: Donor, shapes: Shapes) -> None:
-        self.donor = donor
-        self.portrait = Portrait(donor.image)
-        self.shape: Floats = shapes.common(donor.points[None])[0]
+        self.donor = replace(donor, points=fit_lids(donor.image, donor.points))
+        self.shape: Floats = shapes.common(self.donor.points[None])[0]
         self.unit = float(eye_distance(donor.points))
+
+    @cached_property
+    def portrait(self) -> Portrait:
+        return Portrait(self.donor.image, skin(self.donor))
 
     @cached_property
     def eyeballs(self) -> Eyeballs | None:
@@ -64,7 +69,7 @@ class Composer:
         """How the footage shows the face under ``mesh`` (468, 3) px of ``patch`` (S, S, 3)."""
         unit = float(eye_distance(mesh))
         at = rims(mesh, unit, patch.shape[0])
-        return look(patch, at.region * (1 - at.mouth), unit)
+        return look(patch, inner(at), unit)
 
     def draw(
         self,
@@ -96,15 +101,15 @@ class Composer:
         face = at.region * (1 - at.mouth)
         target = self.shapes.placed(local[None], offset)[0]
         found = portrait_map(target, actor.donor.points, self._triangles, side)
-        donor = actor.portrait.sample(found.where, actor.unit / unit)
+        donor, clean = actor.portrait.sample(found.where, actor.unit / unit)
         if actor.eyeballs is None:
             raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")
         donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
-        shown = smoothed(found.shown, _SOFT * unit) * found.shown
+        shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
-        donor = matched(donor, source_low, face, unit, wanted or look(source, face, unit), rng)
+        donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vidanon.config import SwapSettings
-from vidanon.faces.mesh_points import eye_distance, yaw
+from vidanon.faces.blend import MIDDLE
+from vidanon.faces.cover import grown
+from vidanon.faces.mesh_points import OVAL, eye_distance, yaw
+from vidanon.swap.poses import Seen
 from vidanon.types import FloatArray
 
 NO_MESH = "no landmarks"
 SMALL = "too small to be swapped"
 TURNED = "turned away"
+ASTRAY = "landmarks beside the face"
 UNSURE = "not clearly seen"
 SHORT = "seen too shortly"
 NO_DONOR = "no donor was different enough"
+_MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
+_INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
 
@@ -33,14 +40,13 @@ class Gated:
     reasons: tuple[str, ...]  #: (T,) why not wholly swapped; "" where it is
 
 
-def gate(
-    meshes: FloatArray, confidence: FloatArray, rate: float, settings: SwapSettings, *, fresh: bool, before: float
-) -> Gated:
-    """meshes (T, 468, 3) coded px, NaN where there is none; confidence (T,); rate: frames a second.
+def gate(seen: Seen, meshes: FloatArray, rate: float, settings: SwapSettings, *, fresh: bool, before: float) -> Gated:
+    """seen: T faces of one track; meshes (T, 468, 3) theirs, steadied, NaN where there is none; rate: frames a second.
 
     fresh: the track begins here, so nothing has to be faded in; before: the share in the frame before, where not.
     """
-    reasons = [_reason(mesh, float(sure), settings) for mesh, sure in zip(meshes, confidence, strict=True)]
+    faces = zip(meshes, seen.confidence, seen.boxes, seen.landmarks, strict=True)
+    reasons = [_reason(mesh, float(sure), box, marks, settings) for mesh, sure, box, marks in faces]
     good = np.array([not reason for reason in reasons])
     shortest = max(1, round(_SHORTEST * rate))
     for start, stop in _runs(good):
@@ -65,7 +71,7 @@ def gate(
     return Gated(share, tuple(reasons))
 
 
-def _reason(mesh: FloatArray, confidence: float, settings: SwapSettings) -> str:
+def _reason(mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings) -> str:
     if not np.isfinite(mesh).all():
         return NO_MESH
     if float(eye_distance(mesh)) < settings.min_eyes:
@@ -74,7 +80,18 @@ def _reason(mesh: FloatArray, confidence: float, settings: SwapSettings) -> str:
         return TURNED
     if not confidence >= settings.min_confidence:
         return UNSURE
+    if not _holds(mesh, grown(box, _MIDDLE), marks):
+        return ASTRAY
     return ""
+
+
+def _holds(mesh: FloatArray, box: FloatArray, marks: FloatArray) -> bool:
+    """Whether the oval of the mesh holds the five landmarks; where they are not known, all of the box."""
+    oval = mesh[list(OVAL), :2].astype(np.float32)
+    corners = ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3]))
+    held = marks if np.isfinite(marks).all() else corners
+    least = _INSIDE * float(eye_distance(mesh)) if held is marks else 0.0
+    return all(cv2.pointPolygonTest(oval, (float(x), float(y)), True) >= least for x, y in held)
 
 
 def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

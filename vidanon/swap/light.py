@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from vidanon.types import FloatArray
 
@@ -18,8 +19,10 @@ _BROAD = 0.5  #: sigma of the low band, share of the eye distance
 _DARK = 0.02  #: below this a ratio says nothing
 _RATIO = (0.2, 5.0)
 _VIVID = (0.2, 1.3)
+_CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_BLURS = (0.0, 0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
+_BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
+_SHARP = 0.3  #: px: a blur so narrow changes nothing
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,7 @@ def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:
     if inside.sum() < 16:
         return Look(float("nan"), float("nan"))
     middle = smoothed(luma, 0.04 * unit) - smoothed(luma, _BROAD * unit)
-    fine = cv2.Laplacian(luma, cv2.CV_32F)
-    return Look(float(middle[inside].std()), float(np.sqrt((fine[inside] ** 2).mean())))
+    return Look(float(middle[inside].std()), _fine(luma, inside))
 
 
 def matched(
@@ -78,8 +80,8 @@ def matched(
     has = look(donor, region, unit)
     out = donor
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
-        gain = float(np.clip(wanted.contrast / has.contrast, 0.7, 1.25))
-        out = donor_low + (donor - donor_low) * np.float32(gain)
+        gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
+        out = np.asarray(donor_low + (donor - donor_low) * np.float32(gain), np.float32)
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
@@ -89,25 +91,28 @@ def matched(
             # unit noise has a Laplacian of sqrt(20); softened a little, as a codec leaves it, of about 1.7
             grain = cv2.GaussianBlur(rng.standard_normal(donor.shape[:2], np.float32), (0, 0), 0.7)
             strength = min(missing / 1.25, 0.02)
-            out = out + (grain / max(float(grain.std()), 1e-6) * np.float32(strength))[..., None]
+            out = np.asarray(
+                out + (grain / max(float(grain.std()), 1e-6) * np.float32(strength))[..., None], np.float32
+            )
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
 def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:
     """``picture`` blurred until its finest band is as weak as ``fine``."""
     inside = region > 0.5
-    before: tuple[float, FloatArray] | None = None
+    luma = picture @ LUMA
+    before, width = _fine(luma, inside), 0.0
     for sigma in _BLURS:
-        blurred = picture if sigma == 0 else cv2.GaussianBlur(picture, (0, 0), sigma)
-        has = float(np.sqrt((cv2.Laplacian(blurred @ LUMA, cv2.CV_32F)[inside] ** 2).mean()))
+        has = _fine(cv2.GaussianBlur(luma, (0, 0), sigma), inside)
         if has <= fine:
-            if before is None:
-                return np.asarray(blurred, np.float32)
-            share = np.float32((fine - has) / max(before[0] - has, 1e-9))
-            return np.asarray(blurred + (before[1] - blurred) * share, np.float32)
-        before = (has, blurred)
-    assert before is not None
-    return before[1]
+            width += (sigma - width) * min(1.0, (before - fine) / max(before - has, 1e-9))
+            break
+        before, width = has, sigma
+    return np.asarray(picture if width < _SHARP else cv2.GaussianBlur(picture, (0, 0), width), np.float32)
+
+
+def _fine(luma: FloatArray, inside: npt.NDArray[np.bool_]) -> float:
+    return float(np.sqrt((cv2.Laplacian(luma, cv2.CV_32F)[inside] ** 2).mean()))
 
 
 def smoothed(picture: FloatArray, sigma: float) -> FloatArray:

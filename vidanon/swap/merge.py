@@ -40,6 +40,11 @@ def rims(points: FloatArray, unit: float, size: int) -> Rims:
     return Rims(region, _ramp(away / _FINE_RIM), _ramp(away / _MIDDLE_RIM), mouth)
 
 
+def inner(at: Rims) -> FloatArray:
+    """(S, S) 0 or 1: the face without its rim, where hair and background may show, and without an open mouth."""
+    return np.asarray((at.fine >= 1) & (at.mouth < 0.5), np.float32)
+
+
 def merged(source: FloatArray, donor: FloatArray, at: Rims, unit: float) -> FloatArray:
     """The donor inside the rims, the source outside."""
     sigma = _FINE * unit

@@ -22,6 +22,8 @@ class Seen:
     frames: tuple[int, ...]
     raw: FloatArray  #: (T, 468, 3) coded px as they were found, NaN where there was none
     confidence: FloatArray  #: (T,)
+    boxes: FloatArray  #: (T, 4) coded px, as planned
+    landmarks: FloatArray  #: (T, 5, 2) coded px, as planned, NaN where not known
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -32,7 +34,7 @@ def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[Plan
     by_frame: dict[int, list[PlanRow]] = {}
     for row in rows:
         by_frame.setdefault(row.frame, []).append(row)
-    found: dict[int, list[tuple[int, FloatArray, float]]] = {}
+    found: dict[int, list[tuple[int, FloatArray, float, FloatArray, FloatArray]]] = {}
     for frame in frames:
         here = by_frame.get(frame.index)
         if not here:
@@ -42,13 +44,15 @@ def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[Plan
             if row.landmarks is not None:
                 marks[i] = row.landmarks
         meshes = finder.detect(frame, np.stack([row.box for row in here]), marks)
-        for row, points, confidence in zip(here, meshes.points, meshes.confidence, strict=True):
-            found.setdefault(row.track, []).append((frame.index, points, float(confidence)))
+        for row, points, sure, five in zip(here, meshes.points, meshes.confidence, marks, strict=True):
+            found.setdefault(row.track, []).append((frame.index, points, float(sure), row.box, five))
     return {
         track: Seen(
-            tuple(index for index, _, _ in each),
-            np.stack([points for _, points, _ in each]),
-            np.array([confidence for _, _, confidence in each], np.float32),
+            tuple(index for index, *_ in each),
+            np.stack([points for _, points, *_ in each]),
+            np.array([sure for _, _, sure, *_ in each], np.float32),
+            np.stack([box for *_, box, _ in each]),
+            np.stack([five for *_, five in each]),
         )
         for track, each in found.items()
     }
@@ -68,8 +72,9 @@ def steadied(seen: Seen, tail: Seen | None, rate: float) -> FloatArray:
     length = int(at[-1]) + 1
     meshes, sure = np.full((length, POINTS, 3), np.nan, np.float32), np.zeros(length, np.float32)
     meshes[at], sure[at] = raw, np.maximum(confidence, 1e-3) * np.isfinite(raw).all((1, 2))
-    return smooth(meshes, sure, rate)[at[before:]]
+    return np.asarray(smooth(meshes, sure, rate)[at[before:]], np.float32)
 
 
 def tail_of(seen: Seen) -> Seen:
-    return Seen(seen.frames[-TAIL:], seen.raw[-TAIL:], seen.confidence[-TAIL:])
+    last = slice(-TAIL, None)
+    return Seen(seen.frames[last], seen.raw[last], seen.confidence[last], seen.boxes[last], seen.landmarks[last])

@@ -75,16 +75,17 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
 class Portrait:
     """A portrait at several sizes, so that bringing it to a small face does not skip pixels."""
 
-    def __init__(self, image: ByteArray) -> None:
-        """image: (H, W, 3) uint8 RGB."""
-        levels = [image.astype(np.float32) / np.float32(255)]
+    def __init__(self, image: ByteArray, skin: FloatArray) -> None:
+        """image: (H, W, 3) uint8 RGB; skin: (H, W) in [0, 1], 0 where something lies over the face (hair, an ear)."""
+        levels = [np.dstack([image.astype(np.float32) / np.float32(255), skin.astype(np.float32)])]
         while min(levels[-1].shape[:2]) >= 48:
             height, width = levels[-1].shape[:2]
             levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
         self._levels = levels
 
-    def sample(self, where: FloatArray, step: float) -> FloatArray:
-        """(S, S, 2) as :func:`portrait_map` gives it -> (S, S, 3) RGB in [0, 1]; 0 where it does not reach.
+    def sample(self, where: FloatArray, step: float) -> tuple[FloatArray, FloatArray]:
+        """(S, S, 2) as :class:`PortraitMap` has it -> (S, S, 3) RGB and (S, S) skin, in [0, 1]; 0 where it does not
+        reach.
 
         step: pixels of the portrait per pixel of the patch; between two sizes the picture is mixed.
         """
@@ -94,14 +95,12 @@ class Portrait:
         share = level - low
         if share > 0.05 and low + 1 < len(self._levels):
             out = out * np.float32(1 - share) + self._at(where, low + 1) * np.float32(share)
-        return out
+        return np.ascontiguousarray(out[..., :3]), out[..., 3]
 
     def _at(self, where: FloatArray, level: int) -> FloatArray:
         image = self._levels[level]
         full = self._levels[0].shape
-        fx, fy = np.float32(image.shape[1] / full[1]), np.float32(image.shape[0] / full[0])
-        x, y = (
-            (where[..., 0] + np.float32(0.5)) * fx - np.float32(0.5),
-            (where[..., 1] + np.float32(0.5)) * fy - np.float32(0.5),
-        )
+        half = np.float32(0.5)
+        x = (where[..., 0] + half) * np.float32(image.shape[1] / full[1]) - half
+        y = (where[..., 1] + half) * np.float32(image.shape[0] / full[0]) - half
         return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.float32)

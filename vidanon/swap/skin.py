@@ -1,0 +1,56 @@
+"""Where a portrait shows skin and where hair, ears or jewellery lie over the rim of its face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vidanon.faces.mesh_points import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE, eye_distance
+from vidanon.swap.base import Donor
+from vidanon.swap.light import smoothed
+from vidanon.types import FloatArray
+
+_RIM = 0.45  #: share of the eye distance inside the oval in which there may be hair; further in is all face
+_DARKER, _LIGHTER, _OTHER = 20.0, 32.0, 16.0  #: Lab: away from the skin around, by so much it is no skin
+_OUTER = 0.06  #: share of the eye distance: so near the oval, it comes from outside
+_SOFT = 0.03  #: share of the eye distance
+
+
+def skin(donor: Donor) -> FloatArray:
+    """(H, W) in [0, 1]: 1 on skin and on the middle of the face, 0 on what lies over its rim, and outside the oval."""
+    unit = float(eye_distance(donor.points))
+    rgb = donor.image.astype(np.float32) / np.float32(255)
+    lab: FloatArray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), np.float32)
+    oval = _filled(donor.points, OVAL, lab.shape[:2])
+    features = np.zeros_like(oval)
+    for part in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS_OUTER):
+        features |= _filled(donor.points, part, lab.shape[:2])
+    features = cv2.dilate(features, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit)))
+    deep = cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_5) / unit
+    plain = (deep > 0.2) & (features == 0)
+    weight = plain.astype(np.float32)
+    # the skin's own colour changes over a face: what is around, from further in
+    sigma = 0.45 * unit
+    spread = smoothed(np.dstack([lab * weight[..., None], weight]), sigma)
+    around = spread[..., :3] / np.maximum(spread[..., 3:], 1e-4)
+    away = lab - around
+    foreign = (
+        (away[..., 0] < -_DARKER) | (away[..., 0] > _LIGHTER) | (np.hypot(away[..., 1], away[..., 2]) > _OTHER)
+    ) & (deep < _RIM)
+    foreign &= features == 0
+    # hair and ears reach in from outside; what lies within is a fold or a mole, and the face's own
+    _, parts = cv2.connectedComponents(foreign.astype(np.uint8))
+    reaching = np.unique(parts[foreign & (deep < _OUTER)])
+    foreign = np.isin(parts, reaching[reaching > 0])
+    grown = cv2.dilate(foreign.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(0.03 * unit)))
+    out = ((grown == 0) & (oval > 0)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(out, (0, 0), max(_SOFT * unit, 0.5)) * out, np.float32)
+
+
+def _filled(points: FloatArray, part: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    picture = np.zeros(shape, np.uint8)
+    outline = points[list(part), :2]
+    if part in (RIGHT_BROW, LEFT_BROW):
+        outline = cv2.convexHull(outline)[:, 0]
+    cv2.fillPoly(picture, [np.rint(outline - 0.5).astype(np.int32)], 1)
+    return picture
