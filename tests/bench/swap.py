@@ -29,7 +29,7 @@ import cv2
 
 from tests.bench import swap_bars, swap_lfw, swap_tables, swap_tone
 from tests.bench.peers import ToolError
-from tests.bench.swap_clips import group_of, people, sample, sample_names
+from tests.bench.swap_clips import FRAMES, group_of, people, sample, sample_names
 from tests.bench.swap_identity import JUDGES, joined, load_judges, match_figures, share, steadiness, took_part
 from tests.bench.swap_measure import ClipRun, Judges, found_again, measure, models, together, told
 from tests.bench.swap_quality import Quality, QualityJudge, figures, left_out
@@ -99,7 +99,7 @@ def of_lfw(
     print(swap_tables.tone(tables), end="\n\n")
     print(
         f"LFW: no face left out; {sum(shown)} of {len(shown)} outputs show a face; the run planned nothing on "
-        f"the face in {sum(run.missed)} of {len(run.faces)} frames; {run.shared} people share a track with the one "
+        f"the face in {sum(run.missed)} of {FRAMES * len(run.people)} frames; {run.shared} people share a track with the one "
         f"before; no tone for {sum(t is None for t in run.tones)}"
     )
     pair_sheet(run.pairs[:SHEET], args.out / "lfw.jpg")
@@ -244,7 +244,9 @@ def clip_runs(args: argparse.Namespace, judges: Judges) -> tuple[list[ClipRun], 
             failed.append(f"{name}: {error}")
             continue
         runs.append(measure(made, judges, args.look, args.out))
-        progress(f"  {runs[-1].frames} frames, {len(runs[-1].faces)} of {len(runs[-1].reasons)} face-frames count")
+        progress(
+            f"  {runs[-1].frames} frames, {runs[-1].reasons.count('')} of {len(runs[-1].reasons)} face-frames count"
+        )
     return runs, failed
 
 

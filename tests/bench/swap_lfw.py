@@ -23,6 +23,7 @@ from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, Detection, FloatArray, PlanRow
 
 MIDDLE = FRAMES // 2  #: the frame that is looked at more closely
+JUDGED = (0, MIDDLE, FRAMES - 1)  #: the frames that recognisers judge: all are much alike
 
 
 @dataclass
@@ -67,8 +68,9 @@ def run(
             number, frame = divmod(moment.frame, FRAMES)
             someone = several[number]
             marks = truth(someone, frame)
-            eyes = float(np.linalg.norm(marks[1] - marks[0]))
-            embedder.add(f"{before + number}", frame, eyes, True, moment.pictures, marks)
+            if frame in JUDGED:
+                eyes = float(np.linalg.norm(marks[1] - marks[0]))
+                embedder.add(f"{before + number}", frame, eyes, True, moment.pictures, marks)
             track = _track_at(moment.rows, marks)
             if frame == 0:
                 result.missed.append(0)

@@ -23,6 +23,7 @@ from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import Recogniser
 from vidanon.types import RunReport
 
+JUDGED_RATE = 12  #: frames a second that recognisers judge, at least
 NO_FACE = "no face by the landmark teacher"
 
 
@@ -51,16 +52,21 @@ class ClipRun:
 
 
 def measure(made: Made, judges: Judges, look_every: int, out: Path) -> ClipRun:
-    """``look_every``: frames between two looks of the landmark teacher and the detectors. Pictures go to ``out``."""
+    """``look_every``: frames between two looks of the landmark teacher and the detectors. Pictures go to ``out``.
+
+    Recognisers judge JUDGED_RATE frames a second, or a few more; of clips with fewer all.
+    """
+    fps = _rate(made.source)
+    every = max(1, int(fps / JUDGED_RATE))
     embedder = Embedder(judges.recognisers)
     result = ClipRun(made.name, made, embedder.faces)
     measures, sheet = PictureMeasures(), ClipSheet()
     detectors = [Again(detector, took_part) for detector, took_part in judges.detectors]
-    with SideBySide(out / f"{made.name}-side-by-side.mp4", _rate(made.source)) as beside:
+    with SideBySide(out / f"{made.name}-side-by-side.mp4", fps) as beside:
         for moment in moments(made):
             faces = [_checked(f, moment, judges.quality) for f in counted(moment, judges.finder)]
             fit = [f for f in faces if not f.why]
-            look = result.frames % look_every == 0
+            look, judge = result.frames % look_every == 0, result.frames % every == 0
             result.frames += 1
             result.reasons += [f.why for f in faces]
             # detectors' landmarks tremble when a head turns, and what is drawn on it would seem to
@@ -70,7 +76,11 @@ def measure(made: Made, judges: Judges, look_every: int, out: Path) -> ClipRun:
                 for detector in detectors:
                     detector.add([f.face for f in fit], moment.source, moment.output)
             for face in fit:
-                _face(result, face, moment, look, judges.quality, embedder)
+                shown = _look(result, face, moment, judges.quality) if look else None
+                if judge:
+                    shown = judges.quality.shows(moment.output, face.marks) if shown is None else shown
+                    track = f"{made.name}:{face.face.track}"
+                    embedder.add(track, moment.frame, face.eyes, shown, moment.pictures, face.marks)
             largest = max(fit or faces, key=lambda f: float(f.face.box[3] - f.face.box[1]), default=None)
             sheet.add(moment.source, moment.output, None if largest is None else largest.face.box)
             beside.add(moment.source, moment.output)
@@ -87,18 +97,12 @@ def _checked(face: Counted, moment: Moment, quality: QualityJudge) -> Counted:
     return replace(face, why=NO_FACE)
 
 
-def _face(
-    result: ClipRun, face: Counted, moment: Moment, look: bool, quality: QualityJudge, embedder: Embedder
-) -> None:
-    track = f"{result.name}:{face.face.track}"
-    if look:
-        judged = quality(moment.source, moment.output, face.mesh, face.marks)
-        result.quality.judged.append(judged)
-        result.quality.tracks.append(track)
-        shown = judged.shown
-    else:
-        shown = quality.shows(moment.output, face.marks)
-    embedder.add(track, moment.frame, face.eyes, shown, moment.pictures, face.marks)
+def _look(result: ClipRun, face: Counted, moment: Moment, quality: QualityJudge) -> bool:
+    """The landmark teacher's look at source and output; whether the output shows a face."""
+    judged = quality(moment.source, moment.output, face.mesh, face.marks)
+    result.quality.judged.append(judged)
+    result.quality.tracks.append(f"{result.name}:{face.face.track}")
+    return judged.shown
 
 
 def _rate(path: Path) -> Fraction:

@@ -8,6 +8,7 @@ from typing import Any
 from tests.bench.swap_bars import table, text
 from tests.bench.swap_clips import FRAMES, lines_of
 from tests.bench.swap_identity import match_figures
+from tests.bench.swap_lfw import JUDGED
 from tests.bench.swap_measure import ClipRun
 from tests.bench.swap_quality import figures
 from tests.bench.swap_tone import Compared
@@ -36,7 +37,10 @@ def lfw(found: Mapping[str, Any], took_part: Mapping[str, str], count: int) -> s
         "recogniser", "other photo", "solid fill", "unprotected", "impostors", "taken for others", "any frame",
         "own photo", "solid fill", "outputs alike",
     )  # fmt: skip
-    return f"LFW: {count} people, {FRAMES} frames each; matched at 1 % false accepts, % [95 %]\n" + table(head, rows)
+    return (
+        f"LFW: {count} people, {len(JUDGED)} of {FRAMES} frames each; matched at 1 % false accepts, % [95 %]\n"
+        + table(head, rows)
+    )
 
 
 def identity_row(clip: ClipRun, judges: Sequence[Recogniser], strangers: Distractors) -> list[str]:
@@ -63,7 +67,7 @@ def picture_row(clip: ClipRun) -> list[str]:
     ]
     return [
         clip.name, "as it is" if lines is None else f"{lines} lines", str(clip.frames), str(len(clip.reasons)),
-        str(len(clip.faces)), f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-",
+        str(clip.reasons.count("")), str(len(clip.faces)), f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-",
         "-" if shown is None else f"{100 * shown.value:.0f}",
         *("-" if v is None else f"{getattr(v, 'value', v):.2f}" for v in numbers),
     ]  # fmt: skip
@@ -74,7 +78,7 @@ def clips(runs: Sequence[ClipRun], judges: Sequence[Recogniser], strangers: Dist
     said = "clips: matched, output / solid fill, % of faces (same frame) and of tracks (any frame)\n"
     said += table(head, [identity_row(run, judges, strangers) for run in runs])
     head = [
-        "clip", "enlarged", "frames", "faces", "count", "eyes px", "swapped %", "landmarks", "gaze", "sharpness",
+        "clip", "enlarged", "frames", "faces", "count", "judged", "eyes px", "swapped %", "landmarks", "gaze", "sharpness",
         "flicker", "warp",
     ]  # fmt: skip
     return f"{said}\n\n{table(head, [picture_row(run) for run in runs])}"

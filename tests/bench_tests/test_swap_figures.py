@@ -177,11 +177,12 @@ def test_lfw_matches_compare_with_the_other_photo(someone):
     for number in range(3):
         for frame in range(swap_clips.FRAMES):
             faces.tracks.append(f"{number}")
-            faces.frames.append(number * swap_clips.FRAMES + frame)
+            faces.frames.append(frame)
             output = second[number] if number == 0 and frame == 1 else -second[number]
             faces.vectors[name].append(np.stack([second[number], output, -second[number]]))
     found = swap_lfw.matches(swap_lfw.LfwRun(faces, list(someone)), judge)
     assert (found.other.hits, found.other.count) == (1, 18) and found.hits == (1, 0, 0)
+    assert found.impostor.count == found.mistaken.count == 6  # everybody's middle frame against both others
     assert found.any_frame.hits == 1 and found.other_unprotected.value == 1 and found.other_solid.value == 0
 
 
