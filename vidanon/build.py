@@ -80,7 +80,7 @@ def run_file(
             export_plan(plan, tracks_out)
         sheet = ContactSheet() if preview is not None else None
         eyes = Eyes(detectors.gate, _likeness(config, runtime, report))
-        protector = _protector(config, opened, plan, runtime, report, progress)
+        protector = _protector(config, opened, plan, detectors, runtime, report, progress)
         renderer = Renderer(plan, protector, encoder, sink, eyes, config, report, str(runtime.device))
         renderer.run(opened.frames(), _reporter("render", plan.info.frames, progress), sheet)
         started = time.perf_counter()
@@ -104,6 +104,7 @@ def _protector(
     config: RunConfig,
     source: FileSource,
     plan: Plan,
+    detectors: Detectors,
     runtime: Runtime,
     report: RunReport,
     progress: Callable[[Progress], None] | None,
@@ -111,7 +112,9 @@ def _protector(
     if config.protect.mode != "swap":
         return make_protector(config)
     started = time.perf_counter()
-    made = make_swap(source.frames(), plan, config, runtime, report, _reporter("cast", plan.info.frames, progress))
+    made = make_swap(
+        source.frames(), plan, detectors.finder, config, runtime, report, _reporter("cast", plan.info.frames, progress)
+    )
     report.seconds["cast"] = time.perf_counter() - started
     return made
 

@@ -48,7 +48,10 @@ Paths = Annotated[
 ]
 
 Mode = Annotated[
-    str | None, _setting(PROTECTION, "mask (solid), pixelate (mosaic) or blur.", "--mode", "-m", words=True)
+    str | None,
+    _setting(
+        PROTECTION, "swap (a synthetic person), mask (solid), pixelate (mosaic) or blur.", "--mode", "-m", words=True
+    ),
 ]
 Shape = Annotated[
     str | None,
@@ -64,6 +67,20 @@ Blur = Annotated[
 Texture = Annotated[
     float | None,
     _setting(PROTECTION, "blur and pixelate: strength of the luma noise tied to each track, 0 for none.", "--texture"),
+]
+
+Donors = Annotated[
+    Path | None,
+    _plain(PROTECTION, "swap: folder of your own synthetic portraits, instead of those shipped.", "--donors"),
+]
+ProjectKey = Annotated[
+    str | None,
+    _plain(
+        PROTECTION,
+        "swap: a secret, or @FILE that holds it: the same person gets the same new face in every clip made with it. "
+        "Without one, faces are new in each run.",
+        "--project-key",
+    ),
 ]
 
 Detector = Annotated[str | None, _setting(FINDING, "all (that are there), mtcnn or yunet.", "--detector", words=True)]

@@ -24,6 +24,8 @@ SETTINGS = {
     "--cells": "protect.cells",
     "--blur": "protect.blur",
     "--texture": "protect.texture",
+    "--donors": "swap.donors",
+    "--project-key": "swap.project_key",
     "--detector": "detect.detector",
     "--min-face": "detect.min_face",
     "--thresh": "detect.thresh",
@@ -123,6 +125,18 @@ def track_ids(text: str | None, flag: str) -> frozenset[int] | None:
     if not all(re.fullmatch(r"[1-9]\d{0,8}", word) for word in words):
         raise UsageError(f"{flag}: '{text}' is not a list of track ids; write numbers from 1 up, with commas: 1,4,7")
     return frozenset(map(int, words))
+
+
+def secret(text: str | None, flag: str) -> str | None:
+    """The secret itself, or what the file of ``@FILE`` holds, without white space around it."""
+    if text is None or not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"{flag}: {text[1:]}: {error.strerror}; give a file that holds the secret") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{flag}: {text[1:]} is not a text file; give one that holds the secret") from error
 
 
 def side(text: str | None) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from vidanon.config import RunConfig
+from vidanon.detect.base import Detector
 from vidanon.faces.mesh import load_mesh
 from vidanon.protect.obscure import Pixelate
 from vidanon.protect.swap import Swap
@@ -17,7 +18,7 @@ from vidanon.swap.attributes import load_attributes
 from vidanon.swap.audition import audition
 from vidanon.swap.cast import Casting
 from vidanon.swap.composite import Composer
-from vidanon.swap.donors import load_donors
+from vidanon.swap.donors import donors_from_folder, load_donors
 from vidanon.swap.guess import guesser
 from vidanon.track.plan import Plan
 from vidanon.types import Frame, RunReport
@@ -26,21 +27,28 @@ from vidanon.types import Frame, RunReport
 def make_swap(
     frames: Iterable[Frame],
     plan: Plan,
+    detector: Detector,
     config: RunConfig,
     runtime: Runtime,
     report: RunReport,
     progress: Callable[[int], None] | None = None,
 ) -> Swap:
-    """Cast every track of ``plan`` by a pass over ``frames``. Raises ModelError, UsageError."""
+    """Cast every track of ``plan`` by a pass over ``frames``. detector: finds the faces of the user's own donors. Raises ModelError, UsageError."""
     finder = load_mesh(runtime)
     student = load_student(runtime)
     report.models[student.description.name] = student.description.sha256
     composer = Composer(finder)
-    actors = composer.actors(load_donors(config.swap.donors))
+    attributes = load_attributes()
+    donors = load_donors()
+    if config.swap.donors is not None:
+        donors, left_out = donors_from_folder(config.swap.donors, finder, detector, student, attributes)
+        report.warnings += [f"--donors: {name} is not used ({why})" for name, why in left_out]
+    actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
     casting = Casting(composer, actors, [student], key)
-    roles = audition(frames, plan, casting, finder, guesser(student, load_attributes()), config.protect, config.swap, progress)
+    guess = guesser(student, attributes)
+    roles = audition(frames, plan, casting, finder, guess, config.protect, config.swap, progress)
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
     return Swap(config.swap, cover, finder, composer, actors, roles, grain)

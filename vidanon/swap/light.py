@@ -103,7 +103,7 @@ def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArra
     luma = picture @ LUMA
     before, width = _fine(luma, inside), 0.0
     for sigma in _BLURS:
-        has = _fine(cv2.GaussianBlur(luma, (0, 0), sigma), inside)
+        has = _fine(np.asarray(cv2.GaussianBlur(luma, (0, 0), sigma), np.float32), inside)
         if has <= fine:
             width += (sigma - width) * min(1.0, (before - fine) / max(before - has, 1e-9))
             break

@@ -25,8 +25,10 @@ def skin(donor: Donor) -> FloatArray:
     features = np.zeros_like(oval)
     for part in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS_OUTER):
         features |= _filled(donor.points, part, lab.shape[:2])
-    features = cv2.dilate(features, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit)))
-    deep = cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_5) / unit
+    features = np.asarray(
+        cv2.dilate(features, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit))), np.uint8
+    )
+    deep = np.asarray(cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_5) / unit, np.float32)
     plain = (deep > 0.2) & (features == 0)
     weight = plain.astype(np.float32)
     # the skin's own colour changes over a face: what is around, from further in
