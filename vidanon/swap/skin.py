@@ -53,6 +53,6 @@ def _filled(points: FloatArray, part: tuple[int, ...], shape: tuple[int, ...]) -
     picture = np.zeros(shape, np.uint8)
     outline = points[list(part), :2]
     if part in (RIGHT_BROW, LEFT_BROW):
-        outline = cv2.convexHull(outline)[:, 0]
+        outline = np.asarray(cv2.convexHull(outline)[:, 0], np.float32)
     cv2.fillPoly(picture, [np.rint(outline - 0.5).astype(np.int32)], 1)
     return picture
