@@ -104,7 +104,8 @@ def text(value: Rate | Interval | float | None, kind: str = "share") -> str:
     if isinstance(value, float | int):
         return f"{100 * value:.1f}" if kind == "share" else f"{value:.3f}"
     if kind == "share":
-        return f"{100 * value.value:.1f} ({100 * value.low:.0f}-{100 * value.high:.0f})"
+        digits = 0 if value.high >= 0.1 else 1
+        return f"{100 * value.value:.1f} ({100 * value.low:.{digits}f}-{100 * value.high:.{digits}f})"
     return f"{value.value:.3f} ({value.low:.2f}-{value.high:.2f})"
 
 
