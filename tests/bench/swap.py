@@ -97,10 +97,11 @@ def of_lfw(
     tables["not swapped"] = swap_tone.compare(groups, [not s for s in shown], [1] * len(shown))
     print(swap_tables.looks("LFW: the new faces, one frame each", figures(run.quality)), end="\n\n")
     print(swap_tables.tone(tables), end="\n\n")
+    frames = FRAMES * len(run.people)
     print(
-        f"LFW: no face left out; {sum(shown)} of {len(shown)} outputs show a face; the run planned nothing on "
-        f"the face in {sum(run.missed)} of {FRAMES * len(run.people)} frames; {run.shared} people share a track with the one "
-        f"before; no tone for {sum(t is None for t in run.tones)}"
+        f"LFW: no face left out; {sum(shown)} of {len(shown)} outputs show a face; the run planned nothing on the face "
+        f"in {sum(run.missed)} of {frames} frames; {run.shared} people share a track with the one before; no tone for "
+        f"{sum(t is None for t in run.tones)}"
     )
     pair_sheet(run.pairs[:SHEET], args.out / "lfw.jpg")
     return found, tables
@@ -244,9 +245,8 @@ def clip_runs(args: argparse.Namespace, judges: Judges) -> tuple[list[ClipRun], 
             failed.append(f"{name}: {error}")
             continue
         runs.append(measure(made, judges, args.look, args.out))
-        progress(
-            f"  {runs[-1].frames} frames, {runs[-1].reasons.count('')} of {len(runs[-1].reasons)} face-frames count"
-        )
+        reasons = runs[-1].reasons
+        progress(f"  {runs[-1].frames} frames, {reasons.count('')} of {len(reasons)} face-frames count")
     return runs, failed
 
 

@@ -37,10 +37,8 @@ def lfw(found: Mapping[str, Any], took_part: Mapping[str, str], count: int) -> s
         "recogniser", "other photo", "solid fill", "unprotected", "impostors", "taken for others", "any frame",
         "own photo", "solid fill", "outputs alike",
     )  # fmt: skip
-    return (
-        f"LFW: {count} people, {len(JUDGED)} of {FRAMES} frames each; matched at 1 % false accepts, % [95 %]\n"
-        + table(head, rows)
-    )
+    title = f"LFW: {count} people, {len(JUDGED)} of {FRAMES} frames each; matched at 1 % false accepts, % (95 %)"
+    return f"{title}\n{table(head, rows)}"
 
 
 def identity_row(clip: ClipRun, judges: Sequence[Recogniser], strangers: Distractors) -> list[str]:
@@ -65,10 +63,10 @@ def picture_row(clip: ClipRun) -> list[str]:
         clip.picture.flicker,
         clip.picture.warp,
     ]
+    eyes = f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-"
     return [
         clip.name, "as it is" if lines is None else f"{lines} lines", str(clip.frames), str(len(clip.reasons)),
-        str(clip.reasons.count("")), str(len(clip.faces)), f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-",
-        "-" if shown is None else f"{100 * shown.value:.0f}",
+        str(clip.reasons.count("")), str(len(clip.faces)), eyes, "-" if shown is None else f"{100 * shown.value:.0f}",
         *("-" if v is None else f"{getattr(v, 'value', v):.2f}" for v in numbers),
     ]  # fmt: skip
 
@@ -78,8 +76,8 @@ def clips(runs: Sequence[ClipRun], judges: Sequence[Recogniser], strangers: Dist
     said = "clips: matched, output / solid fill, % of faces (same frame) and of tracks (any frame)\n"
     said += table(head, [identity_row(run, judges, strangers) for run in runs])
     head = [
-        "clip", "enlarged", "frames", "faces", "count", "judged", "eyes px", "swapped %", "landmarks", "gaze", "sharpness",
-        "flicker", "warp",
+        "clip", "enlarged", "frames", "faces", "count", "judged", "eyes px", "swapped %", "landmarks", "gaze",
+        "sharpness", "flicker", "warp",
     ]  # fmt: skip
     return f"{said}\n\n{table(head, [picture_row(run) for run in runs])}"
 
@@ -103,7 +101,7 @@ def pooled(
         within.append([name, *columns, text(of.get("next_matched"))])
     head = ("recogniser", *WITHIN.values(), "next matched %")
     return (
-        f"{title}: matched at 1 % false accepts, % [95 %]\n{table(('recogniser', *keys.values()), rows)}\n\n"
+        f"{title}: matched at 1 % false accepts, % (95 %)\n{table(('recogniser', *keys.values()), rows)}\n\n"
         f"{title}: the new face within its track (apart: 0 the same, 1 at the threshold)\n{table(head, within)}"
     )
 
@@ -146,7 +144,7 @@ def tone(tables: Mapping[str, Sequence[Compared]]) -> str:
          "worse" if row.worse else "may be chance" if row.doubtful else "")
         for name, found in tables.items() for row in found
     ]  # fmt: skip
-    return "by skin tone (LFW): % [95 %] and ratio to the mean\n" + table(
+    return "by skin tone (LFW): % (95 %) and ratio to the mean\n" + table(
         ("figure", "tone", "people", "share", "over the mean", ""), rows
     )
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.bench import swap, swap_clips, swap_run, swap_sheets
+from tests.bench import swap, swap_clips, swap_lfw, swap_run, swap_sheets
 from vidanon.errors import LeakError
 from vidanon.faces.mesh import SIZE, Meshes, load_mesh
 from vidanon.faces.mesh_points import eye_distance, five
