@@ -1,8 +1,8 @@
 """Is a swapped face another person's, the same one in every frame, and does it move like the old one?
 
 Whole runs of the program: what is judged is the encoded output, decoded again, beside the source and beside the same
-faces under a solid fill, encoded alike. Judges are recognisers, a landmark network and a detector that took no part;
-one that did is marked and decides nothing.
+faces under a solid fill, encoded alike. Judges are recognisers and a detector that took no part (one that did is
+marked and decides nothing), and for landmarks the network that taught the program's own.
 
     python -m tests.bench.swap --data DIR --out DIR             # 120 LFW people, 13 clips
     python -m tests.bench.swap --quick                          # about two minutes
