@@ -13,6 +13,7 @@ from vidanon.types import ByteArray, FloatArray
 _SHIFT = 4  #: fractional bits of the polygon rasteriser
 _STRETCHED = 0.3  #: share of the usual size below which a triangle of the portrait is no picture of a face
 _TINY = 1e-3  #: px^2: a triangle seen edge-on paints nothing
+_NOWHERE = -1e6  #: a place that no portrait reaches
 
 Triangles = npt.NDArray[np.int16]
 
@@ -39,6 +40,8 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     area = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]
     wide = np.abs(area) > _TINY
     order, corners, along, down, area = order[wide], corners[wide], along[wide], down[wide], area[wide]
+    if not len(order):
+        return PortraitMap(np.full((size, size, 2), _NOWHERE, np.float32), np.zeros((size, size), np.float32))
     source = portrait[triangles[order], :2].astype(np.float64)
     to_along, to_down = source[:, 1] - source[:, 0], source[:, 2] - source[:, 0]
     # the (2, 2) that takes (along, down) to (to_along, to_down)
@@ -58,7 +61,7 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     fixed = np.rint((corners - 0.5) * (1 << _SHIFT)).astype(np.int32)
     for index, triangle in enumerate(fixed):
         cv2.fillConvexPoly(which, triangle, index, cv2.LINE_8, _SHIFT)
-    where = np.full((size, size, 2), -1e6, np.float32)
+    where = np.full((size, size, 2), _NOWHERE, np.float32)
     clear = np.zeros((size, size), np.float32)
     inside = which >= 0
     if inside.any():
