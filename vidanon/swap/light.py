@@ -22,6 +22,7 @@ _VIVID = (0.2, 1.3)
 _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
+_GRAIN = 0.02  #: deviation of luma: no more grain than that
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
 
@@ -88,12 +89,11 @@ def matched(
             out = _softened(out, region, wanted.fine)
         elif wanted.fine > has.fine * 1.05:
             missing = float(np.sqrt(wanted.fine**2 - has.fine**2))
-            # unit noise has a Laplacian of sqrt(20); softened a little, as a codec leaves it, of about 1.7
-            grain = cv2.GaussianBlur(rng.standard_normal(donor.shape[:2], np.float32), (0, 0), 0.7)
-            strength = min(missing / 1.25, 0.02)
-            out = np.asarray(
-                out + (grain / max(float(grain.std()), 1e-6) * np.float32(strength))[..., None], np.float32
-            )
+            # softened a little, as a codec leaves it
+            noise = cv2.GaussianBlur(rng.standard_normal(donor.shape[:2], np.float32), (0, 0), 0.7)
+            grain: FloatArray = np.asarray(noise / max(float(noise.std()), 1e-6), np.float32)
+            strength = min(missing / max(_fine(grain, region > 0.5), 1e-6), _GRAIN)
+            out = np.asarray(out + (grain * np.float32(strength))[..., None], np.float32)
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
