@@ -1,0 +1,91 @@
+"""What the swap's tests share: the shipped donors as pictures, the tools made once, and faces moved about."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+
+from tests.faces.meshkit import rotation
+from vidanon.faces.mesh import MeshFinder, load_mesh
+from vidanon.faces.mesh_points import LIPS_INNER, OVAL
+from vidanon.recognise.student import Student, load_student
+from vidanon.runtime.device import Runtime
+from vidanon.swap.base import Donor
+from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.donors import load_donors
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@cache
+def runtime() -> Runtime:
+    return Runtime(torch.device("cpu"), 1)
+
+
+@cache
+def finder() -> MeshFinder:
+    return load_mesh(runtime())
+
+
+@cache
+def student() -> Student:
+    return load_student(runtime())
+
+
+@cache
+def donors() -> tuple[Donor, ...]:
+    return load_donors()
+
+
+@cache
+def composer() -> Composer:
+    return Composer(finder())
+
+
+@cache
+def actors() -> tuple[Actor, ...]:
+    return tuple(composer().actors(donors()))
+
+
+def face(which: int, size: int = 192) -> tuple[np.ndarray, np.ndarray]:
+    """(size, size, 3) float32 and its (468, 3) mesh: a donor's portrait as a patch."""
+    donor = donors()[which]
+    image = cv2.resize(donor.image, (size, size), interpolation=cv2.INTER_AREA)
+    return image.astype(np.float32) / np.float32(255), donor.points * np.float32(size / donor.image.shape[0])
+
+
+def turned(points: np.ndarray, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    """The mesh turned about its own middle, degrees."""
+    middle = points.mean(0)
+    return np.asarray((points - middle) @ rotation(yaw, pitch, roll).T + middle, np.float32)
+
+
+def with_open_mouth(points: np.ndarray, gap: float) -> np.ndarray:
+    """The inner lips parted by ``gap`` px: the upper ones stay."""
+    out = points.copy()
+    out[list(LIPS_INNER[1:10]), 1] += np.float32(gap)
+    return out
+
+
+def painted(points: np.ndarray, part: tuple[int, ...], size: int) -> np.ndarray:
+    """bool (size, size): inside a contour, by whole pixels."""
+    picture = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(picture, [np.rint(points[list(part), :2] - 0.5).astype(np.int32)], 1)
+    return picture > 0
+
+
+def oval(points: np.ndarray, size: int, grown: int = 0) -> np.ndarray:
+    """bool (size, size): inside the face's oval, ``grown`` px outwards or, negative, inwards."""
+    inside = painted(points, OVAL, size).astype(np.uint8)
+    if grown:
+        kernel = np.ones((2 * abs(grown) + 1,) * 2, np.uint8)
+        inside = (cv2.dilate if grown > 0 else cv2.erode)(inside, kernel)
+    return np.asarray(inside > 0)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """dB, of pictures in [0, 1]."""
+    return float(-10 * np.log10(max(float(np.mean((a.astype(np.float64) - b) ** 2)), 1e-12)))
