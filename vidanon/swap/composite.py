@@ -22,6 +22,7 @@ from vidanon.swap.warp import Portrait, portrait_map
 from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
+_LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
 _MARGIN = 0.25  #: of the eye distance around the oval that is worked on
 
 
@@ -92,6 +93,8 @@ class Composer:
         margin = _MARGIN * unit + 2
         x0, y0 = (max(0, int(v)) for v in np.floor(oval.min(0) - margin))
         x1, y1 = (min(patch.shape[0], int(v)) for v in np.ceil(oval.max(0) + margin))
+        if unit < _LEAST or x1 <= x0 or y1 <= y0:  # no face to be seen, or beside the patch
+            return Drawn(out, mask, Layer(np.zeros_like(mask), np.zeros_like(mask)))
         side = max(x1 - x0, y1 - y0)
         x0, y0 = max(0, min(x0, patch.shape[0] - side)), max(0, min(y0, patch.shape[0] - side))
         here = (slice(y0, y0 + side), slice(x0, x0 + side))
