@@ -40,6 +40,11 @@ def donors() -> tuple[Donor, ...]:
     return load_donors()
 
 
+def donor_at(which: int) -> Donor:
+    """However many are shipped."""
+    return donors()[which % len(donors())]
+
+
 @cache
 def composer() -> Composer:
     return Composer(finder())
@@ -52,7 +57,7 @@ def actors() -> tuple[Actor, ...]:
 
 def face(which: int, size: int = 192) -> tuple[np.ndarray, np.ndarray]:
     """(size, size, 3) float32 and its (468, 3) mesh: a donor's portrait as a patch."""
-    donor = donors()[which]
+    donor = donor_at(which)
     image = cv2.resize(donor.image, (size, size), interpolation=cv2.INTER_AREA)
     return image.astype(np.float32) / np.float32(255), donor.points * np.float32(size / donor.image.shape[0])
 

@@ -32,12 +32,16 @@ def noise(seed: int = 0, strength: float = 0.05, size: int = SIZE) -> np.ndarray
     return np.random.default_rng(seed).normal(0, strength, (size, size, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize("sigma", [0.3, 2.0, 5.9, 6.1, 17.0, 40.0, 300.0])
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 5.9, 6.1, 17.0, 30.0])
 def test_smoothing_at_a_fraction_shows_no_difference(sigma):
     picture, _ = swapkit.face(3, SIZE)
     plain = cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE)
-    assert np.abs(smoothed(picture, sigma) - plain).mean() < 0.02
-    assert np.abs(smoothed(picture, sigma) - plain).max() < (0.05 if sigma < 50 else 0.1)
+    assert np.abs(smoothed(picture, sigma) - plain).mean() < 0.015
+    assert np.abs(smoothed(picture, sigma) - plain).max() < 0.08
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 6.1, 40.0, 3000.0])
+def test_smoothing_leaves_a_flat_picture(sigma):
     flat = np.full((50, 70, 3), 0.3, np.float32)
     assert np.abs(smoothed(flat, sigma) - 0.3).max() < 1e-5
 
@@ -173,7 +177,7 @@ def test_grain_is_added_where_the_source_has_more():
     soft = cv2.GaussianBlur(put(donor, source, region, unit), (0, 0), 2.0)
     low = low_band(source, region, unit)
     quiet = look(soft, region, unit)
-    for share in (1.5, 2.5):
+    for share in (1.2, 1.6):
         asked = Look(quiet.contrast, quiet.fine * share)
         grainy = matched(soft, low, region, unit, asked, np.random.default_rng(0))
         assert look(grainy, region, unit).fine == pytest.approx(asked.fine, rel=0.1)
