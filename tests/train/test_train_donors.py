@@ -20,9 +20,11 @@ from vidanon.swap.attributes import load_attributes
 from vidanon.swap.donors import load_donors
 from vidanon.swap.portraits import EYES, SIDE, Portrait
 from vidanon.train import donors as recipe
+from vidanon.train.attributes import MEASURED, train_attributes
+from vidanon.train.donor_labels import LOOKS
 from vidanon.train.donor_morph import Mix, draw_bend, mirrored, mix_shape, morph, on_canvas
 from vidanon.train.donor_portraits import AGES, LEFT_OUT, NO_EYES, Labelled
-from vidanon.train.donor_probe import train_probes
+from vidanon.train.donor_probe import Example, train_probes
 from vidanon.train.donor_select import select
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faces"))
@@ -136,10 +138,7 @@ def test_of_two_alike_one_is_left() -> None:
 
 
 def labelled(name: str, female: float, age: float, tone: float = 0.0) -> Labelled:
-    rng = np.random.default_rng(abs(hash((female, age))) % 2**31)
-    colour = (rng.integers(60, 90), 90 + 120 * female, 40 + age * 2)
-    crop = np.broadcast_to(np.array(colour, np.uint8), (112, 112, 3)).copy()
-    return Labelled(name, portrait(0), female, age, tone, crop)
+    return Labelled(name, portrait(0), female, age, tone)
 
 
 def test_only_portraits_of_a_look_are_mixed_and_a_mix_is_one() -> None:
@@ -168,27 +167,60 @@ class Colours:
         return (patches.reshape(len(patches), -1, 3).mean(1) / 255).astype(np.float32)
 
 
-def test_probes_learn_what_can_be_seen_and_are_measured_on_others() -> None:
-    people = [labelled(f"p{i}", float(i % 2), 20.0 + i) for i in range(40)]
-    probes = train_probes(people, Colours(), seed=0)
+def example(number: int, *, told: bool = True) -> Example:
+    """A face whose green tells its gender, and whose blue its age, where it is told."""
+    female, age = float(number % 2), 20.0 + number
+    colour = (70, 60 + 130 * female, 40 + 2 * age) if told else (70, 100, 100)
+    return Example(np.full((112, 112, 3), colour, np.uint8), female, age, f"set {number % 3}")
+
+
+def test_probes_learn_what_can_be_seen_and_are_measured_on_other_sets() -> None:
+    probes = train_probes([example(i) for i in range(60)], Colours(), seed=0)
     assert probes.female.shape == probes.age.shape == (4,)
     assert probes.measured["gender right, as they are"] > 0.9
     assert probes.measured["age off by, as they are"] < 0.6 * probes.measured["age off by, always the mean"]
-    blind = [replace(p, crop=people[0].crop) for p in people]
-    none = train_probes(blind, Colours(), seed=0).measured
+    none = train_probes([example(i, told=False) for i in range(60)], Colours(), seed=0).measured
     assert none["gender right, as they are"] < 0.7
     assert none["age off by, as they are"] > 0.8 * none["age off by, always the mean"]
+    with pytest.raises(ValueError, match="two"):
+        train_probes([replace(example(i), source="one") for i in range(9)], Colours(), seed=0)
+
+
+def test_the_labels_are_of_adults_and_of_both() -> None:
+    female = np.array([look[0] for look in LOOKS.values()])
+    assert len(LOOKS) > 300 and 0.3 < female.mean() < 0.7
+    assert min(look[1] for look in LOOKS.values()) >= 17 and max(look[1] for look in LOOKS.values()) <= 90
+
+
+def test_attributes_from_a_few_faces(test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDANON_MODELS", str(test_data / "detectors"))
+    portraits, faces = tmp_path / "portraits", tmp_path / "faces"
+    unpack(
+        test_data / "faces/donors384.tar", portraits, {f"{k}_{n:03}.jpg" for k in ("female", "male") for n in (0, 4)}
+    )
+    unpack(test_data / "faces/open128.tar", faces, {*sorted(LOOKS)[::60], "bioguide_00001.jpg"})
+    told = []
+    path = train_attributes(portraits, faces, tmp_path / "run", progress=told.append)
+    assert load_attributes(path).dimensions == 256
+    measured = json.loads((tmp_path / "run" / MEASURED).read_text())
+    assert 4 < measured["faces"] <= 4 + len(sorted(LOOKS)[::60]) and told[0].stage == "faces"
+    with pytest.raises(InputError, match="label"):
+        train_attributes(portraits, portraits, tmp_path / "run")
+
+
+def unpack(archive: Path, folder: Path, names: set[str]) -> None:
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if Path(member.name).name in names:
+                (folder / Path(member.name).name).write_bytes(tar.extractfile(member).read())
 
 
 def test_the_recipe_on_a_few_portraits(test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDANON_MODELS", str(test_data / "detectors"))
     kept = {f"female_{n:03}" for n in (2, 36, 49, 86, 88)} | {f"male_{n:03}" for n in (3, 61, 84, 30)}
     portraits = tmp_path / "portraits"
-    portraits.mkdir()
-    with tarfile.open(test_data / "faces/donors384.tar") as archive:
-        for member in archive.getmembers():
-            if Path(member.name).stem in kept:
-                (portraits / Path(member.name).name).write_bytes(archive.extractfile(member).read())
+    unpack(test_data / "faces/donors384.tar", portraits, {f"{name}.jpg" for name in kept})
     told = []
     path = recipe.train_donors(portraits, tmp_path / "run", recipe.Recipe(donors=12, mixes=1), told.append)
     donors = load_donors(path)
@@ -200,7 +232,6 @@ def test_the_recipe_on_a_few_portraits(test_data: Path, tmp_path: Path, monkeypa
     for donor in donors:
         first, *others = measured["made of"][donor.name]
         assert donor.name.startswith(first) and 1 <= len(others) <= 3 and set(others) <= kept
-    assert load_attributes(tmp_path / "run" / recipe.ATTRIBUTES).dimensions == 256
     assert cv2.imread(str(tmp_path / "run" / recipe.SHEET)).shape[1] > 300
 
 

@@ -118,6 +118,30 @@ def donors(
     terminal.note(f"look at them: {out / SHEET}; what was measured: {out / MEASURED}")
 
 
+@app.command()
+def attributes(
+    portraits: Annotated[
+        Path, typer.Option(help="Folder or tar of the portraits that donors are made from.", show_default=False)
+    ],
+    faces: Annotated[
+        Path, typer.Option(help="Folder or tar of open faces, named as sfhq_00012.jpg.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, faces and machine type give the same model.")] = 0,
+) -> None:
+    """Learn to guess how a face looks (apparent gender and age), so that donors do not jar: two minutes."""
+    _check_places(faces, out)
+    if not portraits.exists():
+        raise InputError(f"--portraits {portraits}: no such folder or tar; give the portraits")
+    from vidanon.train.attributes import MEASURED, train_attributes
+
+    terminal = Terminal()
+    with _disk(out):
+        model = train_attributes(portraits, faces, out, seed, _Lines(terminal))
+    terminal.result(f"attributes: {model}")
+    terminal.note(f"how well they tell faces of sets held out: {out / MEASURED}")
+
+
 def _check(faces: Path, teacher: Path, out: Path, kind: str) -> None:
     """Before torch is loaded: are the paths what they should be?"""
     if not teacher.is_file():

@@ -22,7 +22,6 @@ from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import tones
 from vidanon.swap.portraits import Portrait, Unusable, find_face, judge
 from vidanon.train.faces import pictures
-from vidanon.types import ByteArray
 
 _FEMALE = (
     20, 22, 30, 20, 50, 25, 45, 72, 22, 45, 24, 48, 78, 40, 62, 74, 65, 24, 62, 50,
@@ -80,7 +79,6 @@ class Labelled:
     female: float  #: 0 or 1
     age: float  #: years
     tone: float  #: degrees
-    crop: ByteArray  #: (112, 112, 3) uint8 RGB, aligned for the recogniser
     left_out: str = ""  #: why it is not mixed with others
 
 
@@ -111,5 +109,5 @@ def read_labelled(
             reason = reason or str(error)
         face = crop(image, five(points)[:, :2], _CROP)
         female, tone = float(name.startswith("female")), float(tones(face[None])[0])
-        out.append(Labelled(name, Portrait(image, points), female, float(AGES[name]), tone, face, reason))
+        out.append(Labelled(name, Portrait(image, points), female, float(AGES[name]), tone, reason))
     return out

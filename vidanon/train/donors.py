@@ -1,4 +1,4 @@
-"""The recipe of the shipped ``donors`` and ``attributes``: new people mixed from synthetic portraits, far apart.
+"""The recipe of the shipped ``donors``: new people mixed from synthetic portraits, far apart.
 
 1. Portraits are read, their faces found, those that are no good left out (:mod:`vidanon.train.donor_portraits`).
 2. From each, with others of about its look, new people are made (:mod:`vidanon.train.donor_morph`). The first portrait
@@ -6,7 +6,6 @@
 3. A mix in which the mesh finds its face where it was put, awake and with its mouth closed, may be chosen; those that
    are unlike one another are, as many women as men, as many of each range of skin tones
    (:mod:`vidanon.train.donor_select`).
-4. The probes that guess a source's look are learned from all portraits (:mod:`vidanon.train.donor_probe`).
 
 Everything random is drawn from ``seed``.
 """
@@ -32,20 +31,19 @@ from vidanon.faces.mesh_points import eye_distance
 from vidanon.recognise.base import Recogniser, threshold
 from vidanon.recognise.student import load_student
 from vidanon.runtime.device import choose_runtime
-from vidanon.swap.attributes import tones, write_attributes
+from vidanon.swap.attributes import tones
 from vidanon.swap.base import Donor
 from vidanon.swap.donors import write_donors
 from vidanon.swap.portraits import Portrait, Unusable, face_crop, find_face, judge
 from vidanon.train.donor_morph import Mix, draw_bend, mirrored, morph, on_canvas
 from vidanon.train.donor_portraits import NO_EYES, Labelled, read_labelled
-from vidanon.train.donor_probe import train_probes
 from vidanon.train.donor_select import select
 from vidanon.train.progress import Clock, Progress
 from vidanon.train.state import write_text
 from vidanon.types import FloatArray
 from vidanon.zoo.fetch import resolve
 
-DONORS, ATTRIBUTES, MEASURED, SHEET = "donors.safetensors", "attributes.safetensors", "measured.json", "donors.jpg"
+DONORS, MEASURED, SHEET = "donors.safetensors", "measured.json", "donors.jpg"
 TONES = (-10.0, 30.0)  #: degrees: between dark, middle and light
 _ALIKE = (25.0, 16.0)  # degrees of tone, years: what portraits that are mixed differ by, at most
 _STRONGER = (1.0, 1.4)  # how much further from the average the mixed shape is taken
@@ -75,8 +73,8 @@ def train_donors(
 ) -> Path:
     """Run the recipe on ``faces`` (folder or tar of the portraits); returns ``out/donors.safetensors``.
 
-    Beside it are written the probes, a sheet of the donors and what was measured. ``progress`` may raise to stop;
-    nothing is kept then. Raises InputError, ModelError, ModelUnavailable (YuNet finds the faces), OSError.
+    Beside it are written a sheet of the donors and what was measured. ``progress`` may raise to stop; nothing is kept
+    then. Raises InputError, ModelError, ModelUnavailable (YuNet finds the faces), OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     runtime = choose_runtime("cpu", recipe.threads)
@@ -97,8 +95,6 @@ def train_donors(
     donors = [candidates[i].donor for i in chosen]
     if not donors:
         raise InputError(f"{faces}: no mix of its portraits was good; give the portraits that the recipe was made for")
-    probes = train_probes(portraits, student, recipe.seed)
-    write_attributes(out / ATTRIBUTES, probes.female, probes.age)
     measured = {
         "portraits": len(portraits),
         "parents": len(parents),
@@ -106,7 +102,6 @@ def train_donors(
         "candidates": len(candidates),
         "alike": alike(donors, threshold(student.description, 0.01)),
         "made of": {candidates[i].donor.name: candidates[i].parents for i in chosen},
-        "probes": probes.measured,
     }
     write_text(out / MEASURED, json.dumps(measured, indent=1))
     cv2.imwrite(str(out / SHEET), cv2.cvtColor(sheet(donors), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
