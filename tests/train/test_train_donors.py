@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidanon.cli.main import main
 from vidanon.errors import InputError
 from vidanon.faces import mesh_points as mp
 from vidanon.swap.attributes import load_attributes
@@ -243,3 +244,15 @@ def test_other_portraits_are_refused(test_data: Path, tmp_path: Path, monkeypatc
     (tmp_path / "somebody.png").rename(tmp_path / "male_000.png")
     with pytest.raises(InputError, match="can be mixed"):
         recipe.train_donors(tmp_path, tmp_path / "run", recipe.Recipe())
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [("donors --faces none", "--faces none"), ("attributes --portraits none --faces .", "--portraits none")],
+)
+def test_a_command_without_its_faces_says_so(
+    command: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *command.split(), "--out", "run"]) == 3
+    assert missing in capsys.readouterr().err and not (tmp_path / "run").exists()

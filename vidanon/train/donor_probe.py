@@ -101,6 +101,7 @@ def _calibrated(sides: Rows, female: Rows) -> Rows:
     """(2,): factor and constant that make a logit of an answer."""
 
     def cost(scale: Rows) -> float:
-        return float(np.logaddexp(0, (1 - 2 * female) * (sides * scale[0] + scale[1])).mean()) + 1e-4 * scale[0] ** 2
+        wrong = np.logaddexp(0, (1 - 2 * female) * (sides * scale[0] + scale[1]))
+        return float(wrong.mean() + 1e-4 * scale[0] ** 2)
 
     return np.asarray(minimize(cost, np.array([1.0, 0.0]), method="Nelder-Mead").x)
