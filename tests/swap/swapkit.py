@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import cv2
@@ -10,12 +11,13 @@ import torch
 
 from tests.faces.meshkit import rotation
 from vidanon.faces.mesh import MeshFinder, load_mesh
-from vidanon.faces.mesh_points import LIPS_INNER, OVAL
+from vidanon.faces.mesh_points import LIPS_INNER, OVAL, five
 from vidanon.recognise.student import Student, load_student
 from vidanon.runtime.device import Runtime
 from vidanon.swap.base import Donor
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.donors import load_donors
+from vidanon.types import Colour, Frame, PixelFormat, PlanRow, RowState
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -94,3 +96,24 @@ def oval(points: np.ndarray, size: int, grown: int = 0) -> np.ndarray:
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """dB, of pictures in [0, 1]."""
     return float(-10 * np.log10(max(float(np.mean((a.astype(np.float64) - b) ** 2)), 1e-12)))
+
+
+RGB = PixelFormat("gbrp", 8, 0, 0, 3, rgb=True)
+
+
+def frame_of(picture: np.ndarray, index: int = 0, rate: int = 25) -> Frame:
+    """(h, w, 3) RGB, uint8 or in [0, 1], as a frame that loses nothing of it."""
+    rgb = picture if picture.dtype == np.uint8 else np.rint(picture * 255).astype(np.uint8)
+    planes = tuple(np.ascontiguousarray(rgb[..., c]) for c in (1, 2, 0))
+    return Frame(planes, RGB, Colour(0, full_range=True), index, index, Fraction(1, rate))
+
+
+def box_of(points: np.ndarray) -> np.ndarray:
+    """(4,) around the oval, as a detector would see the face."""
+    outline = points[list(OVAL), :2]
+    return np.concatenate([outline.min(0), outline.max(0)]).astype(np.float32)
+
+
+def row_of(points: np.ndarray, frame: int = 0, track: int = 1, marks: bool = True) -> PlanRow:
+    landmarks = five(points)[:, :2] if marks else None
+    return PlanRow(frame, track, box_of(points), landmarks, RowState.DETECTED, 1.0)

@@ -1,0 +1,172 @@
+"""Which frames of a track are swapped, why others are not, and how one goes over into the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.swap import swapkit
+from vidanon.config import SwapSettings
+from vidanon.faces.mesh_points import eye_distance, five
+from vidanon.swap.gate import ASTRAY, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate
+from vidanon.swap.poses import Seen
+
+RATE = 25.0
+SETTINGS = SwapSettings()
+
+
+def mesh() -> np.ndarray:
+    return swapkit.donor_at(0).points
+
+
+def seen(meshes: np.ndarray, confidence: float = 1.0, marks: bool = True) -> Seen:
+    count = len(meshes)
+    landmarks = five(meshes)[..., :2] if marks else np.full((count, 5, 2), np.nan, np.float32)
+    boxes = np.stack([swapkit.box_of(m) for m in meshes])
+    return Seen(tuple(range(count)), meshes, np.full(count, confidence, np.float32), boxes, landmarks)
+
+
+def track(good: list[bool]) -> tuple[Seen, np.ndarray]:
+    """Frontal where good, without landmarks where not."""
+    meshes = np.repeat(mesh()[None], len(good), 0)
+    found = seen(meshes)
+    meshes = meshes.copy()
+    meshes[~np.array(good)] = np.nan
+    return found, meshes
+
+
+def gated(good: list[bool], *, fresh: bool = True, before: float = 0.0, rate: float = RATE) -> Gated:
+    found, meshes = track(good)
+    return gate(found, meshes, rate, SETTINGS, fresh=fresh, before=before)
+
+
+def one_reason(found: Seen, meshes: np.ndarray) -> str:
+    out = gate(found, meshes, RATE, SETTINGS, fresh=True, before=0.0)
+    assert len(set(out.reasons)) == 1
+    assert (out.share == (0 if out.reasons[0] else 1)).all()
+    return out.reasons[0]
+
+
+def test_a_face_from_the_front_is_swapped_from_its_first_frame():
+    out = gated([True] * 30)
+    assert (out.share == 1).all() and set(out.reasons) == {""}
+
+
+def test_each_reason():
+    meshes = np.repeat(mesh()[None], 12, 0)
+    found = seen(meshes)
+    assert one_reason(found, meshes) == ""
+    assert one_reason(found, np.full_like(meshes, np.nan)) == NO_MESH
+    small = meshes * np.float32(0.9 * SETTINGS.min_eyes / float(eye_distance(mesh())))
+    assert one_reason(seen(small), small) == SMALL
+    away = np.repeat(swapkit.turned(mesh(), yaw=SETTINGS.max_yaw + 8)[None], 12, 0)
+    assert one_reason(seen(away), away) == TURNED
+    other = np.repeat(swapkit.turned(mesh(), yaw=-SETTINGS.max_yaw - 8)[None], 12, 0)
+    assert one_reason(seen(other), other) == TURNED
+    assert one_reason(seen(meshes, SETTINGS.min_confidence - 0.1), meshes) == UNSURE
+    assert one_reason(seen(meshes, float("nan")), meshes) == UNSURE
+    beside = meshes + np.array([200, 0, 0], np.float32)
+    assert one_reason(found, beside) == ASTRAY
+
+
+def test_within_every_limit_nothing_is_said():
+    away = np.repeat(swapkit.turned(mesh(), yaw=SETTINGS.max_yaw - 8)[None], 12, 0)
+    assert one_reason(seen(away), away) == ""
+    small = np.repeat(mesh()[None], 12, 0) * np.float32(1.1 * SETTINGS.min_eyes / float(eye_distance(mesh())))
+    assert one_reason(seen(small), small) == ""
+
+
+@pytest.mark.parametrize("mark", range(5))
+def test_one_landmark_beside_the_new_face_is_enough(mark):
+    """What blend holds a drawn face to: the middle of the detector's face is covered."""
+    meshes = np.repeat(mesh()[None], 12, 0)
+    found = seen(meshes)
+    marks = found.landmarks.copy()
+    marks[:, mark] = meshes[0, 10, :2] - (0, 40)  # above the brow
+    assert one_reason(replace(found, landmarks=marks), meshes) == ASTRAY
+
+
+def test_without_landmarks_the_middle_of_the_box_must_be_held():
+    meshes = np.repeat(mesh()[None], 12, 0)
+    found = seen(meshes, marks=False)
+    assert one_reason(found, meshes) == ""
+    assert one_reason(replace(found, boxes=found.boxes + np.float32(90)), meshes) == ASTRAY
+    wide = found.boxes + np.array([-150, -150, 150, 150], np.float32)
+    assert one_reason(replace(found, boxes=wide), meshes) == ASTRAY
+
+
+def test_a_face_goes_over_into_the_cover_and_back():
+    good = [True] * 20 + [False] * 5 + [True] * 20
+    out = gated(good)
+    assert (out.share[20:25] == 0).all() and set(out.reasons[20:25]) == {NO_MESH}
+    assert out.share[0] == 1 and out.share[-1] == 1
+    falling, rising = out.share[:20], out.share[25:]
+    assert (np.diff(falling) <= 0).all() and (np.diff(rising) >= 0).all()
+    for fade in (falling, rising):
+        between = fade[(fade > 0) & (fade < 1)]
+        assert 2 <= len(between) <= RATE / 2
+        assert np.abs(np.diff(fade)).max() < 0.5
+    assert (falling == rising[::-1]).all()
+
+
+@pytest.mark.parametrize("rate", [10.0, 25.0, 60.0, 120.0])
+def test_a_fade_lasts_as_long_at_every_rate(rate):
+    seconds = int(2 * rate)
+    out = gated([True] * seconds + [False] + [True] * seconds, rate=rate)
+    assert (out.share < 1).sum() / rate == pytest.approx(0.4, abs=1.5 / rate + 0.15)
+
+
+def test_a_face_seen_shortly_is_not_swapped():
+    good = [True] * 20 + [False] * 5 + [True] * 4 + [False] * 5 + [True] * 20
+    out = gated(good)
+    assert (out.share[20:34] == 0).all()
+    assert set(out.reasons[25:29]) == {SHORT}
+    assert out.share[[0, -1]].min() == 1
+    long = gated([True] * 20 + [False] * 5 + [True] * 14 + [False] * 5 + [True] * 20)
+    assert long.share[25:39].max() == 1
+
+
+def test_a_run_that_may_go_on_in_the_next_segment_is_swapped():
+    assert gated([False] * 10 + [True] * 3).share[-3:].min() > 0
+    assert gated([True] * 3).share.min() == 1
+
+
+def test_a_run_that_went_on_from_the_segment_before_is_swapped():
+    good = [True] * 3 + [False] * 20
+    assert gated(good, fresh=False, before=1.0).share[0] > 0
+    short = gated(good, fresh=False, before=0.0)
+    assert (short.share == 0).all() and set(short.reasons[:3]) == {SHORT}
+    assert (gated(good, fresh=True).share == 0).all()
+
+
+def test_a_segment_goes_on_with_the_share_of_the_one_before():
+    good = [False] * 4 + [True] * 40
+    whole = gated(good)
+    for cut in range(5, 30):
+        first = gated(good[:cut])
+        second = gated(good[cut:], fresh=False, before=float(first.share[-1]))
+        np.testing.assert_allclose(np.concatenate([first.share, second.share]), whole.share, atol=1e-6)
+    assert gated([True] * 20, fresh=False, before=0.0).share[0] < 1  # it came from the cover
+    assert gated([True] * 20, fresh=False, before=1.0).share.min() == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=80),
+    st.booleans(),
+    st.floats(0, 1),
+    st.floats(1, 240),
+)
+def test_whatever_comes(good, fresh, before, rate):
+    out = gated(good, fresh=fresh, before=0.0 if fresh else before, rate=rate)
+    assert out.share.shape == (len(good),) and len(out.reasons) == len(good)
+    assert out.share.min() >= 0 and out.share.max() <= 1
+    assert (out.share[~np.array(good)] == 0).all()  # a frame that failed never shows the new face
+    assert all((share == 0) == bool(reason) for share, reason in zip(out.share, out.reasons, strict=True))
+    shown = out.share > 0
+    steps = np.abs(np.diff(out.share))[shown[1:] & shown[:-1]]
+    assert (steps <= 1 / max(1, round(0.2 * rate)) + 1e-6).all()
