@@ -116,6 +116,9 @@ class AuditSettings(Settings):
     missed_faces: int | None = Field(0, ge=0, description="clear faces a detector finds outside every track")
     flicker: float | None = Field(None, ge=0, description="change of the disguise from frame to frame")
     warp: float | None = Field(None, ge=0, description="warp error of the output over the original's")
+    same_person: float | None = Field(
+        None, ge=0, le=1, description="mean cosine of two frames of a track in the output, at least; where faces show"
+    )
     off_face_psnr: float | None = Field(28.0, ge=0, description="dB outside the faces, at least")
 
 

@@ -14,7 +14,10 @@ from auditkit import write
 
 from vidanon.config import DetectSettings
 from vidanon.detect.assemble import make_detectors
+from vidanon.faces.mesh import load_mesh
 from vidanon.runtime.device import choose_runtime
+from vidanon.swap.composite import Composer
+from vidanon.swap.donors import load_donors
 from vidanon.track.plan import Plan
 from vidanon.track.plan_io import export_plan
 from vidanon.types import ByteArray, FloatArray, PlanInfo, PlanRow, RowState
@@ -43,6 +46,15 @@ class Scene:
         for person, portrait in enumerate(self.portraits):
             x, y = self.shift(person, frame)
             rgb[y : y + SIDE, x : x + SIDE] = portrait
+        return rgb
+
+    def swapped(self, frame: int, faces: tuple[ByteArray, ...], share: float = 1.0) -> ByteArray:
+        """The picture with everybody's portrait replaced; ``share``: of the new one, the rest is the old."""
+        rgb = self.picture(frame)
+        for person, (face, portrait) in enumerate(zip(faces, self.portraits, strict=True)):
+            x, y = self.shift(person, frame)
+            mixed = share * face.astype(np.float32) + (1 - share) * portrait
+            rgb[y : y + SIDE, x : x + SIDE] = np.rint(mixed).astype(np.uint8)
         return rgb
 
     def frames(self, count: int = FRAMES) -> Iterator[ByteArray]:
@@ -96,6 +108,24 @@ def scene(test_data: Path) -> Scene:
     grey = cv2.resize(noise, (WIDTH + 220, HEIGHT + 120), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
     ground = np.repeat(grey[:, :, None], 3, axis=2)
     return Scene(ground, tuple(portraits), tuple(boxes), tuple(marks))
+
+
+@pytest.fixture(scope="session")
+def new_faces(scene: Scene) -> tuple[ByteArray, ...]:
+    """The portraits with other people's faces drawn over them, as the swap draws them."""
+    finder = load_mesh(choose_runtime("cpu", 1))
+    composer = Composer(finder)
+    actors = composer.actors(load_donors()[:12])
+    made = []
+    for person, (portrait, box, marks) in enumerate(zip(scene.portraits, scene.boxes, scene.marks, strict=True)):
+        mesh = finder.detect_picture(portrait, box[None], marks[None]).points[0]
+        shape, patch = composer.shapes.common(mesh[None])[0], portrait.astype(np.float32) / 255
+        # whoever is built least like the person
+        actor = max(actors, key=lambda a, own=shape: float(np.abs(a.shape - own).sum()))  # type: ignore[misc]
+        offset = composer.shapes.offset(actor.shape, shape)
+        drawn = composer.draw(patch, mesh, offset, actor, None, np.random.default_rng(person))
+        made.append(np.rint(drawn.patch * 255).astype(np.uint8))
+    return tuple(made)
 
 
 @pytest.fixture(scope="session")

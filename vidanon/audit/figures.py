@@ -12,6 +12,7 @@ from vidanon.audit.floor import Copyist
 from vidanon.audit.judges import FARS
 from vidanon.audit.rates import Compared, Rate, by_chance, each, excess, rate
 from vidanon.audit.recognition import PROTECTED, SOLID, SOURCES, Kept, Recognition
+from vidanon.audit.steady import Pairs, SamePerson
 from vidanon.evaluate.metrics_rank import ranks
 from vidanon.recognise.base import Recogniser, similarities
 from vidanon.recognise.crop import crop
@@ -39,12 +40,20 @@ class JudgeFigures:
     histograms: dict[str, list[int]]
     bins: list[float]
     timeline: list[tuple[int, float]]  #: (frame, largest similarity over the threshold of .01), thinned
+    same_person: SamePerson | None = None  #: None where the output hides the faces: there is nobody to be the same
 
 
 def figures(
-    found: Recognition, judge: Recogniser, distractors: Distractors, copyists: dict[str, Copyist], seed: int
+    found: Recognition,
+    judge: Recogniser,
+    distractors: Distractors,
+    copyists: dict[str, Copyist],
+    seed: int,
+    *,
+    faces_again: bool = False,
 ) -> JudgeFigures:
-    """``copyists``: "protected" and "solid", who protect the gallery for the parrot; without one it is left out."""
+    """``copyists``: "protected" and "solid", who protect the gallery for the parrot; without one it is left out.
+    faces_again: the output still shows faces, whoever they are."""
     pairs = {track: _pairs(tally.kept) for track, tally in found.tracks.items()}
     sizes = [eyes for tally in found.tracks.values() for eyes in tally.eyes]
     crowd = embed_all(judge, [_cropped(p, judge) for p in distractors.pictures])
@@ -70,7 +79,16 @@ def figures(
         histograms={name: counts.tolist() for name, counts in found.histograms.items()},
         bins=[float(v) for v in found.bin_edges()],
         timeline=_timeline(found),
+        same_person=_same_person(found, pairs) if faces_again else None,
     )
+
+
+def _same_person(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]]) -> SamePerson:
+    apart = Pairs(found.about, found.thresholds[0])
+    for of_track in pairs.values():
+        for a, b in of_track:
+            apart.add((a.protected, b.protected), (a.original, b.original))
+    return SamePerson(found.neighbours.result(), apart.result())
 
 
 def _same_frame(found: Recognition, level: int, seed: int) -> Compared:

@@ -108,7 +108,11 @@ def _facts(result: AuditResult) -> str:
         ),
         ("Faces judged", f"{result.counted:,}", f"{left:,} left out, {result.tracks:,} tracks"),
         ("Frames", f"{result.pairing.paired:,} of {result.frames:,}", "have their counterpart in the output"),
-        ("Clear faces", f"{result.picture.clear:,}", f"of {result.picture.faces:,} show the original's detail"),
+        (
+            "Clear faces",
+            f"{result.picture.clear:,}",
+            f"of {result.picture.faces:,} show the original's {'inner face' if result.swapped else 'detail'}",
+        ),
     ]
     inner = "".join(f"<div><dt>{escape(n)}</dt><dd>{v}<small>{escape(t)}</small></dd></div>" for n, v, t in cells)
     return f'<dl class="facts">{inner}</dl>'
@@ -161,6 +165,7 @@ def _judge(judge: JudgeFigures, result: AuditResult) -> str:
     return (
         f'<section class="card"><h3>{escape(judge.name)}</h3>{parts.legend()}'
         f'<div class="measures">{"".join(shown)}</div>'
+        f"{parts.same_person(judge.same_person)}"
         f"{parts.histogram(judge)}{parts.timeline(judge, result.frames)}{source}</section>"
     )
 
@@ -208,12 +213,19 @@ def _detectors(result: AuditResult) -> str:
     ]  # fmt: skip
     if not rows:
         return ""
-    inner = parts.table(
+    caption, again, outside = (
         "A detector finds a face again where the output still has one to see: none under a solid fill, nearly all "
-        "after a swap. Clear faces outside every track were missed.",
-        ["Detector", "Frames", "Found in the original", "Found again", "Clear outside"], rows,
-        frozenset({1, 2, 3, 4}),
+        "after a swap. Clear faces outside every track were missed.", "Found again", "Clear outside",
     )  # fmt: skip
+    if result.swapped:
+        caption, again, outside = (
+            "The new faces should be found where the old ones were: nearly all. Those that are not were pixelated "
+            "instead, or do not look like a face. Missed are faces of the original that no track covers and that the "
+            "output shows.", "Found again, as new ones", "Missed",
+        )  # fmt: skip
+    inner = parts.table(
+        caption, ["Detector", "Frames", "Found in the original", again, outside], rows, frozenset({1, 2, 3, 4})
+    )
     return f'<section><h2>What detectors see</h2><div class="card">{inner}</div></section>'
 
 

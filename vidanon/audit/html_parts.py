@@ -10,6 +10,7 @@ from html import escape
 from vidanon.audit.figures import JudgeFigures
 from vidanon.audit.rates import Compared, Rate
 from vidanon.audit.result import Check, number
+from vidanon.audit.steady import SamePerson
 from vidanon.audit.strips import Shot, Strip
 
 SERIES = (("output", "this output"), ("solid", "solid fill"), ("others", "other people"))
@@ -55,6 +56,26 @@ def _bar(kind: str, name: str, rate: Rate | None, limit: float | None = None, fi
         f'<div class="bar{" first" if first else ""}"{spoken}><span class="name">{escape(name)}</span>'
         f'<span class="way">{way}</span><span class="value">{text}</span></div>'
     )
+
+
+def same_person(found: SamePerson | None) -> str:
+    """Whether a track of the output is one person, beside the original; "" where its faces are hidden."""
+    if found is None:
+        return ""
+    kinds = (("Neighbouring frames", found.neighbours), ("Half a track apart", found.apart))
+    rows = [
+        [escape(name), f"{each.output:.2f}", f"{each.source:.2f}", number(each.output_same), number(each.source_same)]
+        for name, each in kinds
+        if each is not None
+    ]
+    if not rows:
+        return ""
+    head = ["Two frames of a track", "This output", "Original", "Output: one person", "Original: one person"]
+    caption = (
+        "Is it one person through the track? How alike two frames are (1 is the same), in this output and in the "
+        "original, and how often they count as one person at 1 % false accepts."
+    )
+    return table(caption, head, rows, frozenset({1, 2, 3, 4}))
 
 
 def histogram(judge: JudgeFigures) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidanon.audit.faces import Face
+from vidanon.audit.inner import MAX_LIKENESS, inner_likeness
 from vidanon.evaluate.metrics_image import ssim_map
 from vidanon.faces.align import similarity
 from vidanon.faces.cover import grown
@@ -37,6 +38,8 @@ class Picture:
     clear_tracks: set[int] = field(default_factory=set)
     carried_clear: int = 0  #: the same where the track only carried the face on
     worst_detail: float = 0.0
+    inner: bool = False  #: swap: clear is a face whose inner face is like the source's (:mod:`vidanon.audit.inner`)
+    worst_likeness: float = 0.0  #: of those
     change: float = 0.0  #: flicker: sum of ||d_t - d_t-1||
     disguise: float = 0.0  #: sum of ||d_t|| in the same frames
     warp_in: float = 0.0
@@ -70,8 +73,9 @@ class Picture:
 class PictureMeasures:
     """Frame by frame in order; holds the last frame only."""
 
-    def __init__(self) -> None:
-        self.result = Picture()
+    def __init__(self, inner: bool = False) -> None:
+        """inner: the faces were swapped, so that only their inner part is no longer the source's."""
+        self.result = Picture(inner=inner)
         self._disguises: dict[int, tuple[int, FloatArray]] = {}  #: track -> frame, aligned difference
         self._last: tuple[int, ByteArray, ByteArray] | None = None  #: frame, grey original, grey output
 
@@ -105,10 +109,7 @@ class PictureMeasures:
             return False
         result = self.result
         result.faces += 1
-        detail = surviving_detail(source, output)
-        if face.seen:
-            result.worst_detail = max(result.worst_detail, detail)
-        if detail <= MAX_SURVIVING_DETAIL:
+        if not self._shows(face, a, b, source, output):
             return False
         if not face.seen:
             result.carried_clear += 1
@@ -118,6 +119,19 @@ class PictureMeasures:
         if len(result.clear_at) < _SHOWN:
             result.clear_at.append((frame, face.track))
         return True
+
+    def _shows(self, face: Face, a: ByteArray, b: ByteArray, source: FloatArray, output: FloatArray) -> bool:
+        """a, b: grey of both frames; source, output: luma of the face's box in them."""
+        result = self.result
+        alike = inner_likeness(a, b, face.landmarks, face.box) if result.inner else None
+        if alike is not None:
+            if face.seen:
+                result.worst_likeness = max(result.worst_likeness, alike)
+            return alike > MAX_LIKENESS
+        detail = surviving_detail(source, output)
+        if face.seen:
+            result.worst_detail = max(result.worst_detail, detail)
+        return detail > MAX_SURVIVING_DETAIL
 
     def _flicker(self, face: Face, frame: int, original: ByteArray, protected: ByteArray) -> None:
         now = _aligned(protected, face) - _aligned(original, face)

@@ -18,6 +18,7 @@ from vidanon.audit.distractors import Distractors
 from vidanon.audit.faces import Face
 from vidanon.audit.judges import FARS
 from vidanon.audit.rates import BLOCK
+from vidanon.audit.steady import Neighbours
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, FloatArray
@@ -120,6 +121,8 @@ class Recognition:
         self._step = frames_step
         self._waiting: list[_Entry] = []
         self._sums: dict[int, _Sum] = {}
+        self.neighbours = Neighbours(self.about, self.thresholds[0])
+        self._ended: list[int] = []  #: tracks whose last frames may still wait
         self.tracks: dict[int, Tally] = {}
         self.together: dict[int, set[int]] = defaultdict(set)  #: tracks seen in one frame: surely different people
         self.averages: dict[int, list[list[bool]]] = defaultdict(list)  #: track -> matched at FARS[0], by source
@@ -161,6 +164,7 @@ class Recognition:
 
     def end_track(self, track: int) -> None:
         """No more frames of this track."""
+        self._ended.append(track)
         total = self._sums.pop(track, None)
         if total is not None and total.count >= LEAST_AVERAGED and not self.averages.get(track):
             self._judge_average(track, total)
@@ -215,11 +219,14 @@ class Recognition:
         for entry, triple in zip(entries, triples, strict=True):
             frame = entry.frame if entry.frame >= 0 else -1 - entry.frame
             self._count(entry, frame, triple, None if entry.alike is None else next(copies))
+            self.neighbours.add(entry.track, triple[1], triple[0])
             same_frame[frame].append((entry.track, triple[0]))
         for entry, triple in zip(entries, triples, strict=True):
             frame = entry.frame if entry.frame >= 0 else -1 - entry.frame
             others = [(t, e) for t, e in same_frame[frame] if t != entry.track]
             self._strangers(entry, triple, others)
+        self.neighbours.drop(self._ended)
+        self._ended.clear()
 
     def _count(self, entry: _Entry, frame: int, triple: FloatArray, copy: FloatArray | None) -> None:
         tally = self.tracks[entry.track]

@@ -63,6 +63,16 @@ class AuditResult:
     took: float = 0.0  #: s, wall clock
 
     @property
+    def swapped(self) -> bool:
+        """Whether the run put other faces in place of those of the original."""
+        return self.mode == "swap"
+
+    @property
+    def faces_again(self) -> float | None:
+        """Share of the faces that a detector finds again in the output, of the one that finds most; None of none."""
+        return max((look.still / look.found for look in self.coverage if look.found), default=None)
+
+    @property
     def passed(self) -> bool:
         return bool(self.checks) and not self.failures and all(check.passed for check in self.checks)
 

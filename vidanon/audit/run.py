@@ -19,6 +19,7 @@ from vidanon.audit.faces import Face, faces_of
 from vidanon.audit.figures import figures
 from vidanon.audit.floor import Copyist, SolidFloor
 from vidanon.audit.judges import RunFacts, check_judges
+from vidanon.audit.notes import notes
 from vidanon.audit.pairs import Content, Pairer, same_size
 from vidanon.audit.picture import AROUND, PictureMeasures
 from vidanon.audit.recognition import Recognition
@@ -43,6 +44,7 @@ from vidanon.zoo.fetch import file_hash
 _OF_RUN = ("protect", "encode", "start_time", "end_time")  #: settings taken from the run's plan
 COPY_TRACK = 1 << 40  #: added to a track's id for the attacker's copy: a texture of its own
 COPY_SEED = 0x5EED
+FOUND_AGAIN = 0.5  #: share of the faces that a detector finds again, from which the output shows somebody
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class _Audit:
         for track in plan.tracks():
             self._ends[track.last].append(track.id)
         self._recognitions = [Recognition(judge, strangers) for judge in asked.judges]
-        self._measures = PictureMeasures()
+        self._measures = PictureMeasures(inner=result.swapped)
         self._strips = Strips(asked.show_faces)
         self._looks = self._make_looks(detectors)
         self._copyist = Copyist.of(config.protect, COPY_SEED) if self._knows_mode() else None
@@ -304,9 +306,10 @@ class _Audit:
         solid = Copyist.of(floor.settings, COPY_SEED)
         if self._copyist is not None and solid is not None:
             copyists = {"protected": self._copyist, "solid": solid}
+        shown = result.swapped or (result.faces_again or 0.0) >= FOUND_AGAIN
         if result.counted:
             result.judges = [
-                figures(found, judge, self._strangers, copyists, config.seed)
+                figures(found, judge, self._strangers, copyists, config.seed, faces_again=shown)
                 for found, judge in zip(self._recognitions, self._asked.judges, strict=True)
             ]
         worst: dict[int, float] = {}
@@ -314,33 +317,11 @@ class _Audit:
             for track, (margin, _) in found.worst_of_track.items():
                 worst[track] = max(margin, worst.get(track, margin))
         result.strips = self._strips.chosen(worst)
-        self._note()
+        result.notes += notes(
+            result, self._settings, self._asked.facts, plan=self._asked.tracks is not None,
+            parrot=self._copyist is not None, strangers=bool(self._strangers.pictures),
+        )  # fmt: skip
         result.failures = verdict.failures(result, self._settings)
         result.checks = verdict.checks(result, self._settings)
         if told := verdict.excused(result.checks):
             result.notes.append(told)
-
-    def _note(self) -> None:
-        """What a reader has to know to read the figures right."""
-        result, facts = self._result, self._asked.facts
-        if facts is None:
-            result.notes.append(
-                "no run report was given: nobody checked that the recognisers took no part in the run (--report)"
-            )
-        elif facts.kept and self._asked.tracks is None:
-            result.notes.append(
-                f"the run left {facts.kept} faces clear by the user's word; they count here as unprotected "
-                "(give the run's plan with --tracks to leave them out)"
-            )
-        if self._copyist is None:
-            result.notes.append("the parrot was left out: the run's mode is not known here (--report, --tracks)")
-        if not self._strangers.pictures:
-            result.notes.append(
-                "no distractors were given: the gallery and the impostors are the people seen together in this video"
-            )
-        if result.pairing.judged == 0 and result.pairing.paired > 1:
-            result.notes.append("hardly anything moves beside the faces: a shift in time could not have been seen")
-        for judge in result.judges:
-            reason = verdict.blind(judge, self._settings)
-            if reason:
-                result.notes.append(f"{judge.name} {reason}: it hardly tells people apart here")

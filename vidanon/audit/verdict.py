@@ -87,6 +87,13 @@ def _recognisers(result: AuditResult, settings: AuditSettings) -> Iterator[Check
         for n, limit in ((1, settings.rank1), (5, settings.rank5)):
             yield from _share(f"rank {n}", judge.rank.get(n, Compared(None)), limit, settings, judge.name)
         yield from _share("parrot", judge.parrot.get(1, Compared(None)), settings.parrot, settings, judge.name)
+        if settings.same_person is not None and judge.same_person is not None:
+            value = judge.same_person.least
+            passed = value is not None and value >= settings.same_person
+            yield Check(
+                "one person through each track", value, settings.same_person, passed,
+                kind="ratio", least=True, judge=judge.name,
+            )  # fmt: skip
 
 
 def _share(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vidanon.audit.rates import Compared, Rate
 from vidanon.audit.result import AuditResult, number
+from vidanon.audit.steady import SamePerson
 
 LIMITS = "faces only, by these recognisers, today: body, voice, place, people who know the person, and better networks"
 FAR = 0.01
@@ -35,17 +36,24 @@ def lines(result: AuditResult, written: list[Path]) -> Iterator[str]:
             yield _row(f"rank {n} of {judge.gallery}", compared)
         if 1 in judge.parrot:
             yield _row("parrot, rank 1", judge.parrot[1])
+        if judge.same_person is not None:
+            yield f"    {'one person through':<22}{_same_person(judge.same_person)}"
     picture = result.picture
     yield (
         f"  detail      {picture.clear} of {picture.faces} faces show the original "
-        f"(most {number(picture.worst_detail)} of its detail)"
+        + (
+            f"(inner face at most {number(picture.worst_likeness)} alike)"
+            if picture.inner
+            else f"(most {number(picture.worst_detail)} of its detail)"
+        )
     )
     for look in result.coverage:
         part = "took part in the run" if look.took_part else "independent"
-        yield (
-            f"  {look.detector:<12}{look.outside} clear faces outside the tracks, finds {look.still} of {look.found} "
-            f"again, in {look.frames} frames ({part})"
-        )
+        if result.swapped:
+            found = f"finds {look.still} of {look.found} faces again, as new ones; {look.outside} were missed and clear"
+        else:
+            found = f"{look.outside} clear faces outside the tracks, finds {look.still} of {look.found} again"
+        yield f"  {look.detector:<12}{found}, in {look.frames} frames ({part})"
     yield (
         f"  picture     off the faces {number(picture.psnr('off'), 'dB')}, "
         f"SSIM {number(picture.ssim('off'), 'ratio')}; "
@@ -59,6 +67,12 @@ def lines(result: AuditResult, written: list[Path]) -> Iterator[str]:
     for path in written:
         yield f"  report      {path}"
     yield f"  limits      {LIMITS}"
+
+
+def _same_person(found: SamePerson) -> str:
+    kinds = (("neighbouring frames", found.neighbours), ("half a track apart", found.apart))
+    told = [f"{name} {each.output:.2f} (source {each.source:.2f})" for name, each in kinds if each is not None]
+    return "; ".join(told) or "no two frames of a track were judged"
 
 
 def _row(name: str, compared: Compared) -> str:
