@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vidanon.types import FloatArray
 
-_BROAD = 0.5  #: sigma of the low band, share of the eye distance
+_BROAD = 0.7  #: sigma of the low band, share of the eye distance
 _DARK = 0.02  #: below this a ratio says nothing
 _RATIO = (0.2, 5.0)
 _VIVID = (0.2, 1.3)

@@ -16,7 +16,7 @@ from vidanon.faces.mesh_points import LIPS_INNER, OVAL
 from vidanon.swap.light import smoothed
 from vidanon.types import FloatArray
 
-_FINE_RIM, _MIDDLE_RIM = 0.16, 0.38  #: widths of the two rims inside the oval, share of the eye distance
+_FINE_RIM, _MIDDLE_RIM = 0.10, 0.18  # widths of the two rims inside the oval, share of the eye distance
 _FINE = 0.06  #: sigma that parts fine from middle, share of the eye distance
 _SHIFT = 4
 

@@ -22,8 +22,8 @@ from vidanon.faces.mesh_points import (
 from vidanon.faces.mesh_pose import Floats, fit_pose
 from vidanon.types import FloatArray
 
-_RIM = 0.42  #: share of the eye distance from the oval over which the donor's shape sets in
-_MOUTH = 0.30  #: the same from the lips
+_RIM = 0.3  #: share of the eye distance from the oval over which the donor's shape sets in
+_MOUTH = 0.15  #: the same from the lips
 _LIDS = 0.20  #: from the eyes' contours: nearer, points move with their eye as a whole
 
 
