@@ -17,7 +17,7 @@ PACKAGE = ROOT / "vidanon"
 LAYERS = (
     {"", "types", "errors", "config", "progress", "text_file"},
     {"media", "runtime", "zoo"},
-    {"detect", "faces", "track", "protect", "segments", "recognise", "generate"},
+    {"detect", "faces", "track", "protect", "segments", "recognise", "generate", "swap"},
     {"analyse", "likeness", "verify", "treatment", "preview"},
     {"render"},
     {"build"},
