@@ -122,6 +122,8 @@ def aligned(patch: FloatArray, mesh: FloatArray, recogniser: Recogniser) -> np.n
 
 def _code(key: bytes, name: str, dimensions: int) -> FloatArray:
     """A donor's secret direction among embeddings."""
-    digest = hashlib.blake2b(name.encode(), key=key[:64], digest_size=16, person=b"vidanon donor").digest()
+    if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
+        key = hashlib.blake2b(key).digest()  # all of it counts
+    digest = hashlib.blake2b(name.encode(), key=key, digest_size=16, person=b"vidanon donor").digest()
     code = np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(dimensions)
     return np.asarray(code / np.linalg.norm(code), np.float32)
