@@ -25,7 +25,6 @@ from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState
 
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 SHOT = 160  #: px, side of the patches kept
-BESIDE = 250  #: frames before and after a track in which others count as seen beside it
 Guess = Callable[[Sequence[Shot]], Look]
 
 
@@ -89,9 +88,7 @@ def _cast(
     beside = [
         donor
         for other, role in roles.items()
-        if tracks[other].first <= me.last + BESIDE
-        and me.first - BESIDE <= tracks[other].last
-        and not (tracks[other].last < me.first or me.last < tracks[other].first)
+        if tracks[other].first <= me.last and me.first <= tracks[other].last
         for donor in role.donors[:1]
     ]
     return casting.choose(best, guess(best), beside)
