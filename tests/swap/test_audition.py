@@ -1,0 +1,240 @@
+"""The pass that gives roles: which frames it looks at, how long it keeps them, and who counts as seen beside."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.swap import swapkit
+from vidanon.config import ProtectSettings, SwapSettings
+from vidanon.faces.mesh import Meshes
+from vidanon.faces.mesh_points import five
+from vidanon.swap.attributes import Look
+from vidanon.swap.audition import LOOKS, SHOT, audition
+from vidanon.swap.cast import Role, Shot
+from vidanon.track.plan import Plan
+from vidanon.types import Action, Frame, PlanRow, RowState
+
+PROTECT, SWAP = ProtectSettings(mode="swap"), SwapSettings()
+SIZE = (160, 200)  #: rows, columns
+
+
+def mesh(unit: float = 40.0, at: tuple[float, float] = (90.0, 80.0)) -> np.ndarray:
+    points = swapkit.donor_at(0).points
+    marks = five(points)
+    scale = unit / float(np.linalg.norm(marks[0] - marks[1]))
+    return np.asarray((points - points.mean(0)) * scale + (*at, 0), np.float32)
+
+
+class Frames:
+    """As many frames as asked for, each of a grey that tells its number; knows how many were read."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.read = count, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.count):
+            self.read += 1
+            yield swapkit.frame_of(np.full((*SIZE, 3), index % 250, np.uint8), index)
+
+
+@dataclass
+class Finder:
+    """Puts the average donor's mesh on the five landmarks given."""
+
+    confidence: float = 1.0
+    yaw: float = 0.0
+    asked: list[int] = field(default_factory=list)  #: frames, once for each face
+
+    def detect(self, frame: Frame, boxes: Any, landmarks: Any, *, looks: int | None = None) -> Meshes:
+        assert np.isfinite(landmarks).all() and len(boxes) == len(landmarks)
+        self.asked += [frame.index] * len(boxes)
+        points = []
+        for marks in landmarks:
+            unit = float(np.linalg.norm(marks[1] - marks[0]))
+            placed = mesh(unit)
+            placed += np.array([*(marks[:2].mean(0) - five(placed)[:2, :2].mean(0)), 0], np.float32)
+            points.append(swapkit.turned(placed, yaw=self.yaw))
+        return Meshes(np.stack(points), np.full(len(boxes), self.confidence, np.float32))
+
+
+@dataclass
+class Casting:
+    """Gives every track a donor of its own; remembers what it was asked, not the pictures."""
+
+    calls: list[tuple[list[int], list[int]]] = field(default_factory=list)  #: (frames of the shots, taken)
+    sizes: list[int] = field(default_factory=list)
+    alive: list[weakref.ref[np.ndarray]] = field(default_factory=list)
+    most: int = 0
+    shots: list[Shot] = field(default_factory=list)
+    keep: bool = False
+
+    def choose(self, shots: Sequence[Shot], looks: Look, taken: Sequence[int] = ()) -> Role:
+        seen = [int(round(float(s.patch[s.patch.shape[0] // 2, s.patch.shape[0] // 2, 0]) * 255)) for s in shots]
+        self.calls.append((seen, list(taken)))
+        self.sizes += [s.patch.shape[0] for s in shots]
+        self.alive += [weakref.ref(s.patch) for s in shots]
+        if self.keep:
+            self.shots += shots
+        gc.collect()
+        self.most = max(self.most, sum(ref() is not None for ref in self.alive))
+        return Role((len(self.calls) - 1,), np.zeros((468, 3)))
+
+
+def guess(shots: Sequence[Shot]) -> Look:
+    return Look(0.5, 40.0, 0.0)
+
+
+def row(frame: int, track: int = 1, unit: float = 40.0, state: RowState = RowState.DETECTED, marks=True) -> PlanRow:
+    points = mesh(unit)
+    return PlanRow(frame, track, swapkit.box_of(points), five(points)[:, :2] if marks else None, state, 1.0)
+
+
+def hold(rows: Sequence[PlanRow], frames: int | Frames, actions: dict[int, Action] | None = None, **tools: Any):
+    """Roles, and the tools used."""
+    finder, casting = tools.get("finder", Finder()), tools.get("casting", Casting())
+    source = frames if isinstance(frames, Frames) else Frames(frames)
+    with Plan() as plan:
+        plan.add(rows)
+        for track, action in (actions or {}).items():
+            plan.set_action(track, action)
+        roles = audition(source, plan, casting, finder, guess, PROTECT, SWAP, tools.get("progress"))
+    return roles, finder, casting, source
+
+
+def test_one_look_in_each_part_of_a_life():
+    roles, finder, casting, _ = hold([row(i) for i in range(60)], 60)
+    assert roles.keys() == {1}
+    assert len(finder.asked) == LOOKS
+    parts = [frame * LOOKS // 60 for frame in finder.asked]
+    assert parts == list(range(LOOKS))
+    ((seen, taken),) = casting.calls
+    assert sorted(seen) == finder.asked and taken == []
+
+
+def test_the_most_promising_frame_of_each_part():
+    best = [7, 12, 28, 39, 41, 59]
+    _, finder, casting, _ = hold([row(i, unit=48 if i in best else 40) for i in range(60)], 60)
+    assert finder.asked == best
+    seen, _ = casting.calls[0]
+    assert sorted(seen) == best
+
+
+def test_a_face_seen_beats_one_that_was_only_followed():
+    states = [RowState.DETECTED if i % 10 == 6 else RowState.BRIDGED for i in range(60)]
+    _, finder, _, _ = hold([row(i, state=state) for i, state in enumerate(states)], 60)
+    assert finder.asked == [6, 16, 26, 36, 46, 56]
+
+
+def test_the_best_look_comes_first():
+    units = {3: 40, 13: 60, 23: 45}
+    _, _, casting, _ = hold([row(i, unit=unit) for i, unit in units.items()], 30)
+    assert casting.calls[0][0] == [13, 23, 3]
+
+
+def test_nothing_is_read_beyond_the_last_frame_needed():
+    frames = Frames(500)
+    hold([row(i) for i in range(20)], frames)
+    assert frames.read <= 20
+    unread = Frames(500)
+    roles, *_ = hold([row(5, marks=False)], unread)
+    assert roles == {} and unread.read == 0
+    roles, *_ = hold([], Frames(10))
+    assert roles == {}
+
+
+def test_a_source_that_ends_early_casts_whom_it_saw():
+    rows = [*(row(i, 1) for i in range(10)), *(row(i, 2) for i in range(30, 40))]
+    roles, *_ = hold(rows, 20)
+    assert roles.keys() == {1}
+
+
+@pytest.mark.parametrize("action", [Action.KEEP, Action.COVER])
+def test_who_is_not_to_be_swapped_is_not_looked_at(action):
+    rows = [row(i, track) for i in range(12) for track in (1, 2)]
+    roles, finder, casting, _ = hold(rows, 12, {2: action})
+    assert roles.keys() == {1} and len(casting.calls) == 1
+    assert len(finder.asked) == LOOKS
+
+
+def test_small_and_unknown_faces_are_skipped():
+    rows = [
+        *(row(i, 1, unit=0.5 * SWAP.min_eyes) for i in range(12)),
+        *(row(i, 2, marks=False) for i in range(12)),
+        *(row(i, 3) for i in range(12)),
+    ]
+    roles, finder, casting, _ = hold(rows, 12)
+    assert roles.keys() == {3} and len(casting.calls) == 1 and len(finder.asked) == LOOKS
+
+
+@pytest.mark.parametrize("finder", [Finder(confidence=0.1), Finder(yaw=50)], ids=["unsure", "turned"])
+def test_faces_the_mesh_does_not_fit_are_no_shots(finder):
+    roles, finder, casting, _ = hold([row(i) for i in range(12)], 12, finder=finder)
+    assert finder.asked and roles == {} and casting.calls == []
+
+
+def test_pictures_are_dropped_when_a_track_is_cast():
+    """Twenty people one after the other: memory is that of one or two."""
+    rows = [row(10 * track + i, track) for track in range(1, 21) for i in range(10)]
+    _, _, casting, _ = hold(rows, 220)
+    assert len(casting.calls) == 20
+    assert casting.most <= 2 * LOOKS
+    gc.collect()
+    assert sum(ref() is not None for ref in casting.alive) <= 1
+
+
+def test_pictures_are_no_larger_than_recognisers_look_at():
+    casting = Casting(keep=True)
+    hold([row(i, unit=70) for i in range(6)], 6, casting=casting)
+    assert casting.sizes and max(casting.sizes) <= SHOT
+    for shot in casting.shots:
+        marks = five(shot.mesh)[:, :2]
+        assert marks.min() > 0.1 * shot.patch.shape[0] and marks.max() < 0.9 * shot.patch.shape[0]
+
+
+def test_a_shot_shows_the_face_under_its_mesh():
+    """Bright eyes in the frame are where the mesh has them in the shot."""
+
+    class Lit(Frames):
+        def __iter__(self) -> Iterator[Frame]:
+            for index in range(self.count):
+                picture = np.full((*SIZE, 3), 60, np.uint8)
+                for x, y in five(mesh())[:2, :2]:
+                    picture[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4] = 255
+                yield swapkit.frame_of(picture, index)
+
+    casting = Casting(keep=True)
+    hold([row(i) for i in range(6)], Lit(6), casting=casting)
+    for shot in casting.shots:
+        for x, y in five(shot.mesh)[:2, :2]:
+            assert shot.patch[int(y), int(x)].min() > 0.9
+
+
+def test_who_is_seen_at_the_same_time_is_seen_beside():
+    rows = [
+        *(row(i, 1) for i in range(0, 20)),
+        *(row(i, 2) for i in range(10, 40)),
+        *(row(i, 3) for i in range(30, 60)),
+    ]
+    _, _, casting, _ = hold(rows, 60)
+    assert [taken for _, taken in casting.calls] == [[], [0], [1]]
+
+
+def test_the_answer_does_not_depend_on_the_order_of_rows():
+    rows = [row(i, track, unit=40 + (i * track) % 7) for track in (1, 2, 3) for i in range(5 * track, 5 * track + 30)]
+    plain, _, casting, _ = hold(rows, 60)
+    again, _, other, _ = hold(rows[::-1], 60)
+    assert {t: r.donors for t, r in plain.items()} == {t: r.donors for t, r in again.items()}
+    assert casting.calls == other.calls
+
+
+def test_progress_counts_frames():
+    told: list[int] = []
+    hold([row(i) for i in range(9)], 20, progress=told.append)
+    assert told == list(range(1, 10))
