@@ -145,8 +145,9 @@ def test_blur_and_contrast_asked_for_are_met():
     sharp = composer.measure(patch, mesh)
     soft = composer.measure(cv2.GaussianBlur(patch, (0, 0), 2), mesh)
     reached = [composer.measure(draw(patch, mesh, wanted=look).patch, mesh).fine for look in (sharp, soft)]
-    assert reached == pytest.approx([sharp.fine, soft.fine], rel=0.6)
-    assert reached[1] < 0.6 * reached[0]
+    assert reached[0] == pytest.approx(sharp.fine, rel=0.5)
+    assert reached[1] < 2 * soft.fine  # the rims and the eyes keep a little
+    assert reached[1] < 0.5 * reached[0]
     unknown = Look(float("nan"), float("nan"))
     sound(draw(patch, mesh, wanted=unknown), patch)
 
