@@ -47,7 +47,7 @@ class TrackSettings(Settings):
 
 
 class ProtectSettings(Settings):
-    mode: Literal["swap", "mask", "pixelate", "blur"] = "mask"
+    mode: Literal["swap", "mask", "pixelate", "blur"] = "swap"
     shape: Literal["solid", "ellipse", "hull"] = "ellipse"
     mask_scale: float = Field(1.3, ge=1.0, le=4.0, description="covered region over the face box, about its centre")
     cells: int = Field(10, ge=1, le=64, description="pixelate: cells across the face box's longer side")
