@@ -18,6 +18,7 @@ from vidanon.audit.pairs import Pairing
 from vidanon.audit.picture import Picture
 from vidanon.audit.rates import Compared, Rate
 from vidanon.audit.result import AuditResult
+from vidanon.audit.steady import Alike, SamePerson
 from vidanon.audit.strips import Shot, Strip
 from vidanon.config import AuditSettings
 from vidanon.recognise.base import ARCFACE_112, Description
@@ -86,8 +87,12 @@ def jpeg(value: int) -> bytes:
     return bytes(data)
 
 
-def made_up(protected: str = "out.mp4", *, passed: bool = False, faces: bool = False) -> AuditResult:
+def made_up(
+    protected: str = "out.mp4", *, passed: bool = False, faces: bool = False, mode: str = "blur"
+) -> AuditResult:
     """A result with every part filled, as an audit would leave it."""
+    swapped = mode == "swap"
+    same = SamePerson(Alike(250, 0.93, 0.97, 1.0, 1.0), Alike(31, 0.85, 0.9, 0.97, 1.0), 0.02) if swapped else None
 
     def compared(value: float, clean: float | None = None) -> Compared:
         own = Rate(value, max(0.0, value - 0.1), min(1.0, value + 0.1), round(100 * value), 100)
@@ -101,7 +106,7 @@ def made_up(protected: str = "out.mp4", *, passed: bool = False, faces: bool = F
             name, "ab" * 32, "MIT", "LFW", {0.01: 0.25, 0.001: 0.35}, at, at, at, compared(value), 201,
             {1: compared(0.3, 0.99), 5: compared(0.5, 1)}, {1: compared(0.6), 5: compared(0.9)},
             {name: [(7 * i) % 23 for i in range(56)] for name in ("protected", "solid", "impostor")},
-            np.linspace(-0.5, 1, 57).tolist(), [(i, 0.2 * np.sin(i / 9) - 0.1) for i in range(0, 300, 2)],
+            np.linspace(-0.5, 1, 57).tolist(), [(i, 0.2 * np.sin(i / 9) - 0.1) for i in range(0, 300, 2)], same,
         )
         for name in ("student", "a_judge_with_quite_a_long_name")
     ]  # fmt: skip
@@ -111,10 +116,10 @@ def made_up(protected: str = "out.mp4", *, passed: bool = False, faces: bool = F
         for t in (1, 2, 3)
     ]  # fmt: skip
     result = AuditResult(
-        "original.mp4", protected, "12" * 32, "34" * 32, "blur", "this audit's own look at the original (mtcnn+yunet)",
+        "original.mp4", protected, "12" * 32, "34" * 32, mode, "this audit's own look at the original (mtcnn+yunet)",
         True, 300, 300, 12.0, 3, 900, 700, {"too small": 150, "turned away": 50}, 0, 2, 0,
         Pairing(300, judged=280), Picture(900, 0 if passed else 4, worst_detail=0.9, change=1.0, disguise=5.0,
-                                          warp_in=2.0, warp_out=2.1, warped=9, frames=60),
+                                          warp_in=2.0, warp_out=2.1, warped=9, frames=60, inner=swapped),
         [Coverage("dlib-hog", False, 60, 180, 170, 3, 0), Coverage("yunet", True, 60, 180, 180, 9, 0)], judges,
         {"facenet": "has no weights here"}, 200, "libx264", strips, settings=AuditSettings().model_dump(mode="json"),
         notes=["no distractors were given: see --distractors"],

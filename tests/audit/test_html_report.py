@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from auditkit import made_up
 
+from vidanon.audit import verdict
 from vidanon.audit.html import page, write_html
+from vidanon.config import AuditSettings
 from vidanon.errors import OutputError
 
 CHROMIUM = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -33,6 +35,19 @@ def test_the_verdict_and_the_limits_are_said() -> None:
     assert "Passed" in passed and "not a promise" in passed
     for html in (failed, passed):
         assert "Body, clothes, gait" in html and "solid fill" in html and "95\N{NO-BREAK SPACE}%" in html
+
+
+def test_a_swap_is_told_in_its_own_words() -> None:
+    swap, blur = page(made_up(mode="swap")), page(made_up())
+    for words in ("One person through each track?", "Found again, as new ones", "Other people have 0.02", "inner face"):
+        assert words in swap and words not in blur
+    assert "Clear outside" in blur and "Clear outside" not in swap
+
+
+def test_one_person_through_each_track_is_a_limit_only_where_it_is_asked_for_and_faces_show() -> None:
+    for mode, least, wanted in (("swap", 0.8, [True]), ("swap", 0.9, [False]), ("swap", None, []), ("blur", 0.9, [])):
+        found = verdict.checks(made_up(mode=mode), AuditSettings(same_person=least))
+        assert [c.passed for c in found if c.name == "one person through each track"] == wanted * 2
 
 
 def test_faces_of_the_original_are_there_only_when_asked_for() -> None:
@@ -91,7 +106,7 @@ FAINT = """() => {
 @pytest.mark.parametrize("width", [1280, 390, 320])
 def test_a_browser_shows_it(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
     path = tmp_path / "report.html"
-    write_html(path, made_up(HOSTILE, faces=True))
+    write_html(path, made_up(HOSTILE, faces=True, mode="swap"))
     opened = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     said, asked = [], []
     opened.on("console", lambda message: said.append(message.text))

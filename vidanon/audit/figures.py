@@ -12,7 +12,7 @@ from vidanon.audit.floor import Copyist
 from vidanon.audit.judges import FARS
 from vidanon.audit.rates import Compared, Rate, by_chance, each, excess, rate
 from vidanon.audit.recognition import PROTECTED, SOLID, SOURCES, Kept, Recognition
-from vidanon.audit.steady import Pairs, SamePerson
+from vidanon.audit.steady import Pairs, SamePerson, among_strangers
 from vidanon.evaluate.metrics_rank import ranks
 from vidanon.recognise.base import Recogniser, similarities
 from vidanon.recognise.crop import crop
@@ -79,16 +79,17 @@ def figures(
         histograms={name: counts.tolist() for name, counts in found.histograms.items()},
         bins=[float(v) for v in found.bin_edges()],
         timeline=_timeline(found),
-        same_person=_same_person(found, pairs) if faces_again else None,
+        same_person=_same_person(found, pairs, crowd) if faces_again else None,
     )
 
 
-def _same_person(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]]) -> SamePerson:
+def _same_person(found: Recognition, pairs: dict[int, list[tuple[Kept, Kept]]], crowd: FloatArray) -> SamePerson:
     apart = Pairs(found.about, found.thresholds[0])
     for of_track in pairs.values():
         for a, b in of_track:
             apart.add((a.protected, b.protected), (a.original, b.original))
-    return SamePerson(found.neighbours.result(), apart.result())
+    originals = (tally.kept[0].original for tally in found.tracks.values() if tally.kept)
+    return SamePerson(found.neighbours.result(), apart.result(), among_strangers(originals, crowd))
 
 
 def _same_frame(found: Recognition, level: int, seed: int) -> Compared:

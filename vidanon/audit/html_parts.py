@@ -72,10 +72,13 @@ def same_person(found: SamePerson | None) -> str:
         return ""
     head = ["Two frames of a track", "This output", "Original", "Output: one person", "Original: one person"]
     caption = (
-        "Is it one person through the track? How alike two frames are (1 is the same), in this output and in the "
-        "original, and how often they count as one person at 1 % false accepts."
+        "How alike two frames are (1 is the same), in this output and in the original, and how often they count as one "
+        "person at 1 % false accepts."
     )
-    return table(caption, head, rows, frozenset({1, 2, 3, 4}))
+    if found.strangers is not None:
+        caption += f" Other people have {found.strangers:.2f}."
+    inner = table(caption, head, rows, frozenset({1, 2, 3, 4}))
+    return f'<div class="steady"><h4>One person through each track?</h4>{inner}</div>'
 
 
 def histogram(judge: JudgeFigures) -> str:

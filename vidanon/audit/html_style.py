@@ -66,7 +66,8 @@ code { font-size: .86em; overflow-wrap: anywhere; }
 .measures {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.1rem 2.2rem;
 }
-.measure h4 { margin: 0 0 .3rem; font-size: .93rem; font-weight: 600; }
+.measure h4, .steady h4 { margin: 0 0 .3rem; font-size: .93rem; font-weight: 600; }
+.steady { margin: 1.4rem 0; }
 .bar { display: grid; grid-template-columns: 6.2rem minmax(0, 1fr) 3.9rem; align-items: center; }
 .bar { gap: .6rem; font-size: .85rem; }
 .bar + .bar { margin-top: .2rem; }

@@ -33,6 +33,8 @@ class SamePerson:
 
     neighbours: Alike | None  #: consecutive judged frames
     apart: Alike | None  #: half a track apart
+    #: mean cosine of the source with other people: what is far from 1 for one recogniser is near it for another
+    strangers: float | None = None
 
     @property
     def least(self) -> float | None:
@@ -83,6 +85,12 @@ class Neighbours:
 
     def result(self) -> Alike | None:
         return self._pairs.result()
+
+
+def among_strangers(faces: Iterable[FloatArray], crowd: FloatArray) -> float | None:
+    """Mean cosine of (D,) embeddings with those (N, D) of other people; None without either."""
+    alike = [_cosine(face, other) for face in faces for other in crowd]
+    return float(np.mean(alike)) if alike else None
 
 
 def _cosine(a: FloatArray, b: FloatArray) -> float:
