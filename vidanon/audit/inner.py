@@ -6,9 +6,9 @@ of the mouth; not its inside, which stays the source's) their fine structure is 
 out in strength, as the largest correlation over small shifts, so that neither a light blur nor a picture of the
 neighbouring frame hides it.
 
-Measured on 616 swaps of 154 people of LFW and 557 face-frames of 27 swapped clips, compressed (docs/audit.md): a swapped
-face has .42 in the middle and .72 at most, an untouched one .97 at least; blurred by .02 of the face's height, or with .7
-of the source shining through a swap, 99 of 100 are over the limit.
+Measured on 616 swaps of 154 people of LFW and 557 face-frames of 27 swapped clips (docs/audit.md): a swapped face has
+.42 in the middle and .72 at most, an untouched one .97 at least; blurred by .02 of the face's height, or with .7 of the
+source shining through a swap, 99 of 100 are over the limit.
 """
 
 from __future__ import annotations

@@ -71,7 +71,11 @@ def lines(result: AuditResult, written: list[Path]) -> Iterator[str]:
 
 def _same_person(found: SamePerson) -> str:
     kinds = (("neighbouring frames", found.neighbours), ("half a track apart", found.apart))
-    told = [f"{name} {each.output:.2f} (source {each.source:.2f})" for name, each in kinds if each is not None]
+    told = [
+        f"{name} {each.output:.2f}, {number(each.output_same)} taken for one (source {each.source:.2f})"
+        for name, each in kinds
+        if each is not None
+    ]
     if told and found.strangers is not None:
         told.append(f"strangers {found.strangers:.2f}")
     return "; ".join(told) or "no two frames of a track were judged"
