@@ -16,7 +16,6 @@ from tests.swap import swapkit
 from vidanon.config import ProtectSettings, SwapSettings
 from vidanon.faces.blend import OPEN, blend, split
 from vidanon.faces.gather import gather
-from vidanon.faces.mesh import Meshes
 from vidanon.faces.mesh_points import five
 from vidanon.protect.obscure import Pixelate
 from vidanon.protect.swap import Swap, TrackFace
@@ -27,21 +26,6 @@ from vidanon.types import FaceBatch, FacePose, Frame, PlanRow, Protected
 PROTECT = ProtectSettings(mode="swap")
 SOURCE, SIZE = 20, 192
 FRAMES = 5
-
-
-class Finder:
-    """Knows the mesh of every row by the place of its box; NaN in the frames told."""
-
-    def __init__(self, points: np.ndarray, hidden: frozenset[int] = frozenset()) -> None:
-        self.points, self.hidden = points, hidden
-
-    def detect(self, frame: Frame, boxes: Any, landmarks: Any, *, looks: int | None = None) -> Meshes:
-        own = swapkit.box_of(self.points)
-        shift = boxes[:, :2] - own[:2]
-        points = self.points[None] + np.concatenate([shift, np.zeros((len(boxes), 1), np.float32)], 1)[:, None]
-        if frame.index in self.hidden:
-            points = np.full_like(points, np.nan)
-        return Meshes(points.astype(np.float32), np.isfinite(points).all((1, 2)).astype(np.float32))
 
 
 def pictures(count: int = FRAMES, first: int = 0, grain: float = 0.0) -> list[Frame]:
@@ -72,7 +56,7 @@ def make(roles: dict[int, Role], hidden: frozenset[int] = frozenset(), seed: int
     return Swap(
         SwapSettings(),
         Pixelate(PROTECT, 7),
-        Finder(mesh_of(1) if points is None else points, hidden),  # type: ignore[arg-type]
+        swapkit.KnownFinder(mesh_of(1) if points is None else points, hidden),  # type: ignore[arg-type]
         swapkit.composer(),
         swapkit.actors(),
         roles,
