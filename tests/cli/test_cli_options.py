@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from vidanon.cli import options
 from vidanon.config import RunConfig
@@ -92,7 +93,7 @@ def test_every_option_reaches_its_setting() -> None:
         "--min-face": 33, "--thresh": 0.4, "--max-side": 640, "--every": 3, "--keep": frozenset({2}),
         "--redact": frozenset({1}), "--start-time": 1.0, "--end-time": 2.0, "--no-audio": False, "--encoder": "libx265",
         "--quality": 30.0, "--preset": "fast", "--verify": "full", "--salvage": True, "--seed": 9, "--device": "cpu",
-        "--threads": 2,
+        "--threads": 2, "--donors": Path("people"), "--project-key": "a long secret",
     }  # fmt: skip
     assert set(given) == set(options.SETTINGS)
     config, default = options.make_config(None, given), RunConfig()
@@ -100,6 +101,9 @@ def test_every_option_reaches_its_setting() -> None:
         seen, before = config, default
         for name in options.SETTINGS[flag].split("."):
             seen, before = getattr(seen, name), getattr(before, name)
+        if isinstance(seen, SecretStr):
+            assert str(seen) != value, "a secret is not written out with the settings"
+            seen = seen.get_secret_value()
         assert seen == ("pixelate" if flag == "--mode" else value), flag
         assert seen != before, flag
 
@@ -133,3 +137,17 @@ def test_contradictions(given: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_shipped_configs_are_valid(path: Path) -> None:
     assert options.make_config(path, {}) != RunConfig()
+
+
+def test_a_secret_comes_from_the_line_or_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("  from a file\n")
+    assert options.secret(f"@{path}", "--project-key") == "from a file"
+    assert options.secret("as it is", "--project-key") == "as it is" and options.secret(None, "--project-key") is None
+    with pytest.raises(UsageError, match="give a file that holds the secret"):
+        options.secret(f"@{tmp_path / 'none'}", "--project-key")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not a text file"):
+        options.secret(f"@{path}", "--project-key")
+    with pytest.raises(UsageError, match="--project-key"):
+        options.make_config(None, {"--project-key": "short"})

@@ -94,7 +94,7 @@ def test_the_summary_says_what_happened(core: Core, out: Out) -> None:
     assert main(["a.mp4", "x.mp4", "--report", "r.json"]) == 0
     text, err = out()
     for fact in (
-        "x.mp4", "120 faces of 2 tracks", "80 of 100 frames", "mode mask", "seen 100", "before the first sight 20",
+        "x.mp4", "120 faces of 2 tracks", "80 of 100 frames", "mode swap", "seen 100", "before the first sight 20",
         "3 faces by a solid shape: NaN in the patch", "mtcnn on cpu, 2 workers", "more small faces are missed",
         "2 segments decoded again", "1 done again", "track 1: copied", "libx264", "33.3 frames a second",
         "analyse 2.0 s", "r.json", "body, clothes", "voices too",

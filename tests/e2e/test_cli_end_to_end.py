@@ -144,7 +144,8 @@ def test_the_same_run_gives_the_same_bytes(protected: tuple[str, Path], tmp_path
 
 def test_a_group_report_plan_and_preview(tmp_path: Path) -> None:
     out, plan, sheet, report = (tmp_path / n for n in ("out.mkv", "plan.jsonl", "sheet.jpg", "report.json"))
-    words = [str(GROUP), str(out), "--tracks", str(plan), "--preview", str(sheet), "--report", str(report), "-q"]
+    words = [str(GROUP), str(out), "--mode", "mask", "--tracks", str(plan), "--preview", str(sheet)]
+    words += ["--report", str(report), "-q"]
     assert main(words) == 0
     facts = json.loads(report.read_text())
     assert facts["frames"] == 150 and facts["faces"] >= 3 * 120 and facts["tracks"] >= 4
@@ -156,7 +157,7 @@ def test_a_group_report_plan_and_preview(tmp_path: Path) -> None:
     assert len(before) == len(after) == 150
     again = tmp_path / "again.mp4"
     first = min(json.loads(line)["track"] for line in plan.read_text().splitlines() if '"action"' in line)
-    assert main([str(GROUP), str(again), "--tracks-in", str(plan), "--keep", str(first), "-q"]) == 0
+    assert main([str(GROUP), str(again), "--mode", "mask", "--tracks-in", str(plan), "--keep", str(first), "-q"]) == 0
     kept = [json.loads(line) for line in plan.read_text().splitlines()]
     row = next(r for r in kept if r.get("frame") is not None and r["track"] == first and r["state"] == "detected")
     x0, y0, x1, y1 = (int(v) for v in row["box"])
@@ -182,7 +183,7 @@ def test_a_picture_stays_a_picture(tmp_path: Path, extension: str) -> None:
     still = tmp_path / f"in.{extension}"
     source = pictures(PORTRAIT)[0][1]
     cv2.imwrite(str(still), cv2.cvtColor(source, cv2.COLOR_RGB2BGR))
-    assert main([str(still), "-q"]) == 0
+    assert main([str(still), "--mode", "mask", "-q"]) == 0
     output = cv2.cvtColor(cv2.imread(str(tmp_path / f"in_anonymized.{extension}")), cv2.COLOR_BGR2RGB)
     assert output.shape == source.shape
     x, y, half = portrait_face(0)

@@ -33,7 +33,7 @@ def same(a, b):
 
 def test_a_frame_without_faces_keeps_its_planes():
     frame = noise()
-    out = blend(frame, [], [], ProtectSettings()).frame
+    out = blend(frame, [], [], ProtectSettings(mode="mask")).frame
     assert all(a is b for a, b in zip(out.planes, frame.planes, strict=True))
 
 
@@ -71,7 +71,7 @@ def test_mask_paints_the_colour_asked_for():
 def test_soft_edge_lies_between_source_and_patch():
     frame = noise(FORMATS[3])
     frame = replace(frame, planes=(np.full_like(frame.planes[0], 200),))
-    line = run(frame, [row(BOX)], ProtectSettings(feather=0.2))[0].planes[0][55].astype(int)
+    line = run(frame, [row(BOX)], ProtectSettings(mode="mask", feather=0.2))[0].planes[0][55].astype(int)
     right = line[70:]
     assert right[0] == 16 and right[-1] == 200
     assert (np.diff(right) >= 0).all()
@@ -147,9 +147,9 @@ def test_what_a_protector_gets_wrong_is_covered(mode, spoil, reason):
 
 def test_an_answer_of_another_shape_stops_the_run():
     with pytest.raises(ValueError, match="answered"):
-        run(noise(), [row(BOX)], ProtectSettings(), lambda b, p: replace(p, masks=p.masks[:, :, ::2]))
+        run(noise(), [row(BOX)], ProtectSettings(mode="mask"), lambda b, p: replace(p, masks=p.masks[:, :, ::2]))
     with pytest.raises(ValueError, match="answered"):
-        run(noise(), [row(BOX)], ProtectSettings(), lambda b, p: replace(p, ok=p.ok[:0]))
+        run(noise(), [row(BOX)], ProtectSettings(mode="mask"), lambda b, p: replace(p, ok=p.ok[:0]))
 
 
 @pytest.mark.parametrize("mode", PROTECTORS)
@@ -165,11 +165,11 @@ def test_a_box_that_is_no_box_covers_the_whole_frame(mode, bad):
 
 def test_a_damaged_frame_is_covered_whole():
     frame = noise(damaged=True)
-    assert same(blend(frame, [], [], ProtectSettings()).frame, cover_whole(frame).frame)
+    assert same(blend(frame, [], [], ProtectSettings(mode="mask")).frame, cover_whole(frame).frame)
 
 
 def test_faces_of_another_frame_are_an_error():
-    settings = ProtectSettings()
+    settings = ProtectSettings(mode="mask")
     _, parts = run(noise(index=1), [row(BOX, frame=1)], settings)
     with pytest.raises(ValueError, match="another frame"):
         blend(noise(index=2), parts, [], settings)
@@ -185,7 +185,7 @@ def test_overlapping_faces_leave_no_source_in_either():
     boxes = [(40, 30, 80, 80), (65, 45, 110, 100)]
     results = []
     for seed in (1, 2):
-        settings = ProtectSettings(feather=0.3)
+        settings = ProtectSettings(mode="mask", feather=0.3)
         frame = noise(seed=seed)
         out, _ = run(frame, [row(box, track=t) for t, box in enumerate(boxes)], settings)
         results.append(out)
