@@ -14,13 +14,13 @@ from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.gate import NO_DONOR, NO_MESH, gate
 from vidanon.swap.eye_motion import smooth_gaze
+from vidanon.swap.gate import NO_DONOR, NO_MESH, gate
 from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
-from vidanon.swap.patches import to_patch
+from vidanon.swap.patches import mirrored, to_patch, unmirrored
 from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
-from vidanon.types import FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
+from vidanon.types import FaceBatch, FacePose, Frame, Layer, PlanRow, Protected
 
 _NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
 _MEMORY = 0.9  #: how much of what a face looked like so far counts in the next frame
@@ -121,12 +121,15 @@ class Swap(Protector):
             track, pose = batch.tracks[i], batch.poses[i]
             actor, state = self._actor(track, kept), kept.get(track, TrackFace())
             assert pose is not None and actor is not None
-            patch = np.ascontiguousarray(out[i].transpose(1, 2, 0))
             mesh = to_patch(batch.to_frame[i], pose.mesh)
+            turn = mirrored(mesh)
+            patch, mesh = unmirrored(np.ascontiguousarray(out[i].transpose(1, 2, 0)), mesh)
             look = _mixed(state.look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
             offset = self._composer.shapes.offset(actor.shape, self._roles[track].shape)
             drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze)
+            if turn:
+                drawn = drawn.mirrored()
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
             layers[i] = drawn.layer
             kept[track] = replace(state, look=look)

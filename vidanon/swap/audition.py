@@ -19,7 +19,7 @@ from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import eye_distance, yaw
 from vidanon.swap.attributes import Look
 from vidanon.swap.cast import Casting, Role, Shot
-from vidanon.swap.patches import to_patch
+from vidanon.swap.patches import to_patch, unmirrored
 from vidanon.track.plan import Plan
 from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo
 
@@ -139,7 +139,7 @@ def _shots(
                 continue
             patch: FloatArray = np.ascontiguousarray(batch.patches[i].numpy().transpose(1, 2, 0))
             merit = float(eye_distance(pose.mesh)) * sure[track] * float(np.cos(np.radians(yaw(pose.mesh))))
-            yield track, (merit, _small(Shot(patch, to_patch(batch.to_frame[i], pose.mesh))))
+            yield track, (merit, _small(Shot(*unmirrored(patch, to_patch(batch.to_frame[i], pose.mesh)))))
 
 
 def _small(shot: Shot) -> Shot:

@@ -55,6 +55,10 @@ class Drawn:
     mask: FloatArray  #: (S, S) in [0, 1]: where the patch is to replace the frame
     layer: Layer  #: the new face alone
 
+    def mirrored(self) -> Drawn:
+        patch, mask = self.patch[:, ::-1], self.mask[:, ::-1]
+        return Drawn(patch, mask, Layer(self.layer.luma[:, ::-1].copy(), self.layer.inside[:, ::-1].copy()))
+
 
 class Composer:
     """Draws actors over faces."""

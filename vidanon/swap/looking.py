@@ -7,7 +7,7 @@ import numpy as np
 from vidanon.faces.gather import sample_rgb
 from vidanon.faces.mesh_points import eye_distance, five
 from vidanon.swap.iris import find_irises, gaze
-from vidanon.swap.patches import to_patch
+from vidanon.swap.patches import to_patch, unmirrored
 from vidanon.types import FloatArray, Frame
 
 _SIDE = 2.0  #: of the crop that is looked at, eye distances
@@ -29,7 +29,7 @@ def looking(frame: Frame, mesh: FloatArray) -> tuple[FloatArray, float]:
     to_frame = np.array([[step, 0, centre[0] - side / 2], [0, step, centre[1] - side / 2]], np.float32)
     crop = np.empty((3, size, size), np.float32)
     sample_rgb(frame, to_frame, crop)
-    local = to_patch(to_frame, mesh)
-    irises = find_irises(np.ascontiguousarray(crop.transpose(1, 2, 0)), local)
+    seen, local = unmirrored(np.ascontiguousarray(crop.transpose(1, 2, 0)), to_patch(to_frame, mesh))
+    irises = find_irises(seen, local)
     found = gaze(irises, local)
     return found, float(irises.confidence.max()) if np.isfinite(found).all() else 0.0
