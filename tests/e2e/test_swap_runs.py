@@ -23,7 +23,14 @@ from vidanon.recognise.crop import crop
 FRAMES, WIDTH, HEIGHT, SIDE = 12, 320, 240, 200
 KEY = "a secret of this project"
 SOURCE = 20  #: the donor that is filmed here
-STORED = {"plain": "yuv420p", "10 bit": "yuv420p10le", "444": "yuv444p", "gray": "gray", "rotated": "yuv420p"}
+STORED = {
+    "plain": "yuv420p",
+    "10 bit": "yuv420p10le",
+    "444": "yuv444p",
+    "gray": "gray",
+    "rotated": "yuv420p",
+    "flipped": "yuv420p",
+}
 
 
 def place(frame: int) -> tuple[int, int]:
@@ -54,13 +61,14 @@ def write(path: Path, kind: str) -> Path:
         stream.width, stream.height = (HEIGHT, WIDTH) if sideways else (WIDTH, HEIGHT)
         stream.pix_fmt, stream.time_base = STORED[kind], Fraction(1, 25)
         for index, picture in enumerate(scenes()):
-            stored = np.ascontiguousarray(np.rot90(picture)) if sideways else picture
+            stored = np.rot90(picture) if sideways else picture[:, ::-1] if kind == "flipped" else picture
+            stored = np.ascontiguousarray(stored)
             frame = av.VideoFrame.from_ndarray(stored, "rgb24").reformat(format=STORED[kind])
             frame.pts = index
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    if kind == "rotated":
-        turned(path, 90, False)
+    if kind in ("rotated", "flipped"):
+        turned(path, 90 if sideways else 0, kind == "flipped")
     return path
 
 
@@ -107,11 +115,12 @@ def packets(path: Path) -> list[bytes]:
 
 
 def pictures(path: Path) -> list[np.ndarray]:
-    """(HEIGHT, WIDTH, 3) uint8 each, upright."""
+    """(HEIGHT, WIDTH, 3) uint8 each, upright, as they are to be shown."""
+    flip = slice(None, None, -1 if "flipped" in path.stem else 1)
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         shown = [frame.to_ndarray(format="rgb24") for frame in frames]
-    return [np.ascontiguousarray(np.rot90(p, -1)) if p.shape[0] > p.shape[1] else p for p in shown]
+    return [np.ascontiguousarray(np.rot90(p, -1) if p.shape[0] > p.shape[1] else p[:, flip]) for p in shown]
 
 
 def embedding(picture: np.ndarray, frame: int) -> np.ndarray:
@@ -191,7 +200,7 @@ def test_around_the_face_nothing_more_is_touched_than_by_a_mask(
 
 @pytest.mark.parametrize("kind", [kind for kind in STORED if kind != "plain"])
 def test_every_kind_of_clip_runs(kind: str, clips: dict[str, Path], tmp_path: Path) -> None:
-    output = tmp_path / f"out{clips[kind].suffix}"
+    output = tmp_path / f"out-{clips[kind].name}"
     report = swap(clips[kind], output)
     assert (report["frames"], report["faces"], report["frames_with_faces"]) == (FRAMES, FRAMES, FRAMES)
     told = sum(report["covered"].values()) + sum(report["fallback_faces"].values())

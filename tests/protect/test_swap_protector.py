@@ -310,6 +310,25 @@ def test_a_mesh_of_numbers_that_are_none_is_pixelated():
     assert torch.allclose(protected.patches, pixelated(batch).patches, atol=2e-3)
 
 
+def test_a_mirrored_frame_is_swapped_as_the_plain_one():
+    """Frames that are stored mirrored hold mirrored faces; what is drawn is the mirror image."""
+    plain = pictures(1)
+    flipped = [replace(f, planes=tuple(np.ascontiguousarray(p[:, ::-1]) for p in f.planes)) for f in plain]
+    points = mesh_of(1)
+    turned = points.copy()
+    turned[:, 0] = 2 * SIZE - turned[:, 0]
+    row, other = swapkit.row_of(points), swapkit.row_of(turned)
+    ((_, a),), _ = run(make({1: role(0)}), plain, [row])
+    ((_, b),), _ = run(make({1: role(0)}, points=turned), flipped, [other])
+    assert a.instead == b.instead == ("",)
+    assert (a.patches.flip(-1) - b.patches).abs().mean() < 2e-3
+    assert (a.masks.flip(-1) - b.masks).abs().mean() < 2e-3
+    first, second = a.layers[0], b.layers[0]
+    assert first is not None and second is not None
+    assert np.abs(first.luma[:, ::-1] - second.luma).mean() < 5e-3
+    assert np.abs(first.inside[:, ::-1] - second.inside).mean() < 5e-3
+
+
 def test_frames_without_a_clock_are_no_fault():
     frames = [replace(frame, pts=0, time_base=Fraction(1, 25)) for frame in pictures(5)]
     out, _ = run(make({1: role(0)}), frames, rows_of((1,), 5))

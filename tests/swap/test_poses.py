@@ -10,6 +10,7 @@ import pytest
 
 from tests.swap import swapkit
 from vidanon.faces.mesh import Meshes
+from vidanon.swap.patches import mirrored, unmirrored
 from vidanon.swap.poses import TAIL, Seen, find_meshes, steadied, tail_of
 from vidanon.types import Frame
 
@@ -154,3 +155,19 @@ def test_a_tail_is_the_end_and_bounded():
     assert len(long) == TAIL and long.frames == tuple(range(30 - TAIL, 30))
     assert long.raw.shape == (TAIL, 468, 3) and len(long.boxes) == len(long.landmarks) == len(long.confidence) == TAIL
     assert tail_of(seen(walk(3))).frames == (0, 1, 2)
+
+
+@pytest.mark.parametrize("roll", [0, 90, 180, -130])
+@pytest.mark.parametrize("yaw", [-40, 0, 40])
+def test_a_mirror_image_is_told_from_a_face(roll, yaw):
+    points = swapkit.turned(swapkit.donor_at(0).points, yaw=yaw, roll=roll)
+    assert not mirrored(points)
+    patch = np.random.default_rng(0).random((384, 384, 3), np.float32)
+    same, mesh = unmirrored(patch, points)
+    assert same is patch and mesh is points
+    flipped = points.copy()
+    flipped[:, 0] = 384 - flipped[:, 0]
+    assert mirrored(flipped)
+    back, mesh = unmirrored(np.ascontiguousarray(patch[:, ::-1]), flipped)
+    np.testing.assert_array_equal(back, patch)
+    np.testing.assert_allclose(mesh, points, atol=1e-3)
