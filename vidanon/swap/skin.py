@@ -23,10 +23,14 @@ def skin(donor: Donor) -> FloatArray:
     lab: FloatArray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), np.float32)
     oval = _filled(donor.points, OVAL, lab.shape[:2])
     features = np.zeros_like(oval)
-    for part in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS_OUTER):
+    for part in (RIGHT_EYE, LEFT_EYE, LIPS_OUTER):
         features |= _filled(donor.points, part, lab.shape[:2])
-    features = np.asarray(
-        cv2.dilate(features, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit))), np.uint8
+    kept = features.copy()
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        features |= _filled(donor.points, brow, lab.shape[:2])
+    kept, features = (
+        np.asarray(cv2.dilate(f, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit))), np.uint8)
+        for f in (kept, features)
     )
     deep = np.asarray(cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_5) / unit, np.float32)
     plain = (deep > 0.2) & (features == 0)
@@ -39,11 +43,15 @@ def skin(donor: Donor) -> FloatArray:
     foreign = (
         (away[..., 0] < -_DARKER) | (away[..., 0] > _LIGHTER) | (np.hypot(away[..., 1], away[..., 2]) > _OTHER)
     ) & (deep < _RIM)
-    foreign &= features == 0
+    looks_foreign = foreign
+    foreign = foreign & (features == 0)
     # hair and ears reach in from outside; what lies within is a fold or a mole, and the face's own
     _, parts = cv2.connectedComponents(foreign.astype(np.uint8))
     reaching = np.unique(parts[foreign & (deep < _OUTER)])
     foreign = np.isin(parts, reaching[reaching > 0])
+    # a brow is dark as hair is: where hair lies around it, it is hair
+    brows = looks_foreign & (features > 0) & (kept == 0)
+    foreign |= brows & _at_nearest(foreign, features)
     grown = cv2.dilate(foreign.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(0.03 * unit)))
     out = ((grown == 0) & (oval > 0)).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(out, (0, 0), max(_SOFT * unit, 0.5)) * out, np.float32)
@@ -56,3 +64,12 @@ def _filled(points: FloatArray, part: tuple[int, ...], shape: tuple[int, ...]) -
         outline = np.asarray(cv2.convexHull(outline)[:, 0], np.float32)
     cv2.fillPoly(picture, [np.rint(outline - 0.5).astype(np.int32)], 1)
     return picture
+
+
+def _at_nearest(values: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """(H, W) bool ``values`` as they are at the nearest pixel that is no feature."""
+    _, labels = cv2.distanceTransformWithLabels(features, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
+    at = np.zeros(int(labels.max()) + 1, np.bool_)
+    plain = features == 0
+    at[labels[plain]] = values[plain]
+    return np.asarray(at[labels])
