@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.swap import swapkit
-from vidanon.faces.mesh_points import LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE, eye_distance
+from vidanon.faces.mesh_points import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE, eye_distance
 from vidanon.swap.skin import skin
 
 SKIN = (200, 150, 125)
@@ -66,9 +66,29 @@ def test_eyes_brows_and_lips_are_the_faces_own(plain):
     assert skin(replace(plain, image=image))[swapkit.oval(plain.points, 384, -6)].min() > 0.9
 
 
-@pytest.mark.parametrize("which", range(0, 44, 6))
+def test_hair_over_a_brow_is_hair_and_the_other_brow_is_not(plain):
+    image = plain.image.copy()
+    hair = (40, 25, 20)
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        outline = cv2.convexHull(plain.points[list(brow), :2])
+        cv2.fillPoly(image, [np.rint(outline).astype(np.int32)], hair)
+    unit = float(eye_distance(plain.points))
+    end = plain.points[70, :2] - (0.12 * unit, 0)  # beyond the outer end of the brow on the picture's left
+    lock = np.zeros((384, 384), np.uint8)
+    cv2.ellipse(lock, tuple(int(v) for v in end), (int(0.28 * unit), int(0.5 * unit)), 0, 0, 360, 1, -1)
+    image[lock > 0] = hair
+    found = skin(replace(plain, image=image))
+    covered = (lock > 0) & swapkit.oval(plain.points, 384)
+    assert covered.sum() > 300
+    assert found[covered].mean() < 0.15
+    assert found[swapkit.painted(plain.points, LEFT_BROW, 384)].mean() > 0.9
+    inner = plain.points[[55, 107], :2].mean(0).astype(int)
+    assert found[inner[1], inner[0]] > 0.9
+
+
+@pytest.mark.parametrize("which", range(0, 40, 6))
 def test_of_shipped_portraits_most_is_skin(which):
-    donor = swapkit.donors()[which]
+    donor = swapkit.donor_at(which)
     found = skin(donor)
     unit = float(eye_distance(donor.points))
     inside = swapkit.oval(donor.points, 384)
