@@ -32,6 +32,8 @@ _TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _GENDER = 3.0  #: differences that another apparent gender counts for
+#: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
+_DOUBT = 0.6
 _TAKEN = 0.5  #: similarity above which two donors look alike
 
 
@@ -90,7 +92,7 @@ class Casting:
 
     def _unlike(self, a: Look) -> FloatArray:
         away = [
-            _GENDER * abs(actor.donor.female - a.female)
+            _GENDER * abs(actor.donor.female - a.female**_DOUBT)
             + abs(actor.donor.tone - a.tone) / _TONE
             + abs(actor.donor.age - a.age) / _AGE
             for actor in self._actors

@@ -65,6 +65,15 @@ LEFT_OUT = {
     "hard light": "male_057 male_087",
 }
 #: portraits whose eyes are not given to others: hair lies over a brow
+#: donors that were chosen and put out by eye: over another face, these jar
+PUT_OUT = {
+    "female_019-6": "a strand on the forehead",
+    "female_084-3": "a strand over the brow",
+    "male_028-2": "eyes pinched",
+    "male_041-6": "a moustache's shadow",
+    "male_070-2": "a moustache, a dark fold between the brows",
+    "male_090-6": "a beard's rim",
+}
 NO_EYES = frozenset({"female_031", "female_084"})
 _REASONS = {name: reason for reason, names in LEFT_OUT.items() for name in names.split()}
 _CROP = Description("face", 112, ARCFACE_112)

@@ -36,7 +36,7 @@ from vidanon.swap.base import Donor
 from vidanon.swap.donors import write_donors
 from vidanon.swap.portraits import Portrait, Unusable, face_crop, find_face, judge
 from vidanon.train.donor_morph import Mix, draw_bend, mirrored, morph, on_canvas
-from vidanon.train.donor_portraits import NO_EYES, Labelled, read_labelled
+from vidanon.train.donor_portraits import PUT_OUT, NO_EYES, Labelled, read_labelled
 from vidanon.train.donor_select import select
 from vidanon.train.progress import Clock, Progress
 from vidanon.train.state import write_text
@@ -91,7 +91,8 @@ def train_donors(
     for done, candidate in enumerate(make_candidates(parents, finder, detector, student, recipe), start=1):
         candidates += [candidate] if candidate is not None else []
         tell("mixes", done, total, f"{len(candidates)} good")
-    chosen = choose(candidates, recipe.donors)
+    chosen = choose(candidates, recipe.donors).tolist()
+    chosen = [i for i in chosen if candidates[i].donor.name not in PUT_OUT]
     donors = [candidates[i].donor for i in chosen]
     if not donors:
         raise InputError(f"{faces}: no mix of its portraits was good; give the portraits that the recipe was made for")
