@@ -71,7 +71,9 @@ class SwapSettings(Settings):
     min_confidence: float = Field(0.5, ge=0, le=1, description="of the dense landmarks")
     donors: Path | None = Field(None, description="folder of your own synthetic portraits; None: those shipped")
     project_key: SecretStr | None = Field(
-        None, min_length=8, description="secret under which a person gets the same new face in every clip; None: new in each run"
+        None,
+        min_length=8,
+        description="secret under which a person gets the same new face in every clip; None: new in each run",
     )
 
 

@@ -182,10 +182,8 @@ def _check(frame: Frame, out: Frame, want: Wanted, found: Findings) -> str:
     error = float(np.abs(output - want.luma).mean())
     if not error <= MAX_CODEC_ERROR:  # also catches NaN
         return CHANGED
-    if want.drawn is None:
-        detail = surviving_detail(source, output)
-    else:
-        detail = unexplained_detail(source, output, *want.drawn)
+    drawn = want.drawn
+    detail = surviving_detail(source, output) if drawn is None else unexplained_detail(source, output, *drawn)
     found.worst_detail = max(found.worst_detail, detail)
     if not detail <= MAX_SURVIVING_DETAIL:
         return SURVIVED

@@ -37,7 +37,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(clip: Path) -> Path:
     """The folder with the protected clip, its report and plan."""
     folder = clip.parent
-    words = [str(clip), str(folder / "out.mp4"), "--mode", "mask", "--detector", "mtcnn", "--report", str(folder / "run.json")]
+    words = [str(clip), str(folder / "out.mp4"), "--mode", "mask", "--detector", "mtcnn"]
+    words += ["--report", str(folder / "run.json")]
     assert main([*words, "--tracks", str(folder / "plan.jsonl"), "-q"]) == 0
     return folder
 

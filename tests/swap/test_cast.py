@@ -125,15 +125,15 @@ def test_the_same_key_gives_the_same_face_again():
 
 def test_another_key_usually_gives_another_face():
     world = World()
-    chosen = [world.choose(key=f"the key {number}".encode()).donors[0] for number in range(24)]
-    assert len(set(chosen)) > 8
-    assert max(chosen.count(d) for d in chosen) < 8
+    chosen = [world.choose(key=f"the key {number}".encode()).donors[0] for number in range(16)]
+    assert len(set(chosen)) > 5
+    assert max(chosen.count(d) for d in chosen) < 7
 
 
 def test_other_people_under_one_key_usually_get_other_faces():
     world = World()
-    chosen = [world.choose(person).donors[0] for person in range(40, 60)]
-    assert len(set(chosen)) > 7
+    chosen = [world.choose(person).donors[0] for person in range(40, 54)]
+    assert len(set(chosen)) > 5
 
 
 @pytest.mark.parametrize("start", [63, 64, 65, 200])
@@ -165,7 +165,7 @@ def test_nor_one_that_looks_like_it():
     alike.table[twin] = unit(alike.table[first] + 0.3 * alike.table[twin])
     donor = alike.actors[twin].donor
     alike.actors[twin] = Face(Donor(donor.name, donor.image, donor.points, 0.5, 40.0, 20.0, alike.table[twin]), twin)
-    for key in range(12):
+    for key in range(6):
         assert twin not in alike.choose(key=str(key).encode() * 8, taken=[first]).donors
 
 
@@ -174,7 +174,7 @@ def test_a_donor_that_leaves_the_source_recognisable_is_never_chosen():
     like = [d for d in range(COUNT) if d % 3]
     for d in like:
         world.like(d, 40, 0.6)
-    for key in range(10):
+    for key in range(5):
         assert not set(world.choose(key=str(key).encode() * 8).donors) & set(like)
 
 
@@ -219,7 +219,7 @@ def test_a_donor_without_eyes_is_never_chosen():
 def test_who_is_read_alike_goes_first(wanted):
     looks = [Look(f, a, t) for f in (0.05, 0.95) for a, t in ((30, 30), (70, -20)) for _ in range(COUNT // 4)]
     world = World(looks=looks)
-    for key in range(6):
+    for key in range(3):
         for donor in world.choose(key=str(key).encode() * 8, looks=wanted).donors[:1]:
             assert abs(looks[donor].female - wanted.female) < 0.1
             assert abs(looks[donor].tone - wanted.tone) < 30
@@ -232,7 +232,7 @@ def test_only_so_many_are_drawn():
     assert len(world.painter.drawn) <= 3 * len(set(world.painter.drawn))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 50), st.lists(st.integers(0, COUNT - 1), max_size=COUNT), st.binary(min_size=1, max_size=90))
 def test_whatever_is_taken_and_whatever_the_key(seed, taken, key):
     world = World(seed)
@@ -253,9 +253,9 @@ def real_choice(source: int, actors, key: bytes = KEY) -> Role:
 def test_nobody_is_played_by_themselves():
     """A donor that is the source's own portrait: drawn on itself, recognisers know it."""
     source = 20
-    near = [source, *(d for d in range(0, 40, 4) if d != source)]
+    near = [source, *(d for d in range(0, 40, 5) if d != source)]
     actors = [swapkit.actors()[d] for d in near]
-    for key in (KEY, b"another key", b"a third one"):
+    for key in (KEY, b"another key"):
         role = real_choice(source, actors, key)
         assert role.donors and 0 not in role.donors
     assert real_choice(source, actors[:1]).donors == ()

@@ -33,7 +33,10 @@ def make_swap(
     report: RunReport,
     progress: Callable[[int], None] | None = None,
 ) -> Swap:
-    """Cast every track of ``plan`` by a pass over ``frames``. detector: finds the faces of the user's own donors. Raises ModelError, UsageError."""
+    """Cast every track of ``plan`` by a pass over ``frames``.
+
+    detector: finds the faces of the user's own donors. Raises ModelError, UsageError.
+    """
     finder = load_mesh(runtime)
     student = load_student(runtime)
     report.models[student.description.name] = student.description.sha256

@@ -36,7 +36,7 @@ from vidanon.swap.base import Donor
 from vidanon.swap.donors import write_donors
 from vidanon.swap.portraits import Portrait, Unusable, face_crop, find_face, judge
 from vidanon.train.donor_morph import Mix, draw_bend, mirrored, morph, on_canvas
-from vidanon.train.donor_portraits import PUT_OUT, NO_EYES, Labelled, read_labelled
+from vidanon.train.donor_portraits import NO_EYES, PUT_OUT, Labelled, read_labelled
 from vidanon.train.donor_select import select
 from vidanon.train.progress import Clock, Progress
 from vidanon.train.state import write_text
