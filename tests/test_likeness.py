@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
 
+from vidanon.faces.mesh import Meshes, MeshFinder
 from vidanon.likeness import MIN_EYES, Likeness
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.types import ByteArray, Colour, FloatArray, Frame, Orientation, PixelFormat, PlanRow, RowState
@@ -114,3 +116,17 @@ def test_where_the_surroundings_alone_match_a_cover_would_change_nothing() -> No
     output = Frame(tuple(planes), RGB, Colour(0, full_range=True), 0, 0, Fraction(1, 25))
     assert known([(clear, output, small)]) == set(), "a solid fill of that box matches as well"
     assert known([(clear, clear, face)]) == {1}, "under a solid fill of this one nothing would"
+
+
+def test_where_no_face_is_nobody_is_known() -> None:
+    class Finder:
+        def __init__(self, confidence: float) -> None:
+            self.confidence = confidence
+
+        def detect(self, frame: Frame, boxes: FloatArray, landmarks: FloatArray | None = None) -> Any:
+            return Meshes(np.zeros((len(boxes), 468, 3), np.float32), np.full(len(boxes), self.confidence, np.float32))
+
+    for confidence, found in ((0.9, {1}), (0.0, set())):
+        tally = Likeness(Pixels(), cast(MeshFinder, Finder(confidence))).begin()
+        tally.look(picture(1), picture(1), row())
+        assert set(tally.known()) == found

@@ -10,6 +10,7 @@ from vidanon.analyse import analyse
 from vidanon.config import RunConfig
 from vidanon.detect.assemble import Detectors, make_detectors
 from vidanon.errors import UsageError
+from vidanon.faces.mesh import load_mesh
 from vidanon.likeness import Likeness
 from vidanon.media.encode import SegmentEncoder
 from vidanon.media.sink import open_sink
@@ -125,7 +126,7 @@ def _likeness(config: RunConfig, runtime: Runtime, report: RunReport) -> Likenes
         return None
     student = load_student(runtime)
     report.models[student.description.name] = student.description.sha256
-    return Likeness(student)
+    return Likeness(student, load_mesh(runtime))
 
 
 def _plan(

@@ -19,11 +19,13 @@ import numpy as np
 
 from vidanon.faces.align import invert, move_box, similarity
 from vidanon.faces.gather import sample_rgb
+from vidanon.faces.mesh import MeshFinder
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.types import ByteArray, FloatArray, Frame, PlanRow
 
 MIN_EYES = 20.0  #: px between the eyes, below which recognisers take anybody for anybody
 FAR = 0.01  #: share of strangers that would match
+NO_FACE = 0.05  #: confidence of the dense landmarks below which what a detector took for a face is none
 ABOVE = 0.05  #: similarity by which a protected face is to exceed the solid fill for a cover to change anything
 FILL = 64  #: grey of a solid cover
 _SWAPPED = (1, 0, 2, 4, 3)  #: the landmarks of a mirrored picture, its left first
@@ -32,31 +34,38 @@ _SWAPPED = (1, 0, 2, 4, 3)  #: the landmarks of a mirrored picture, its left fir
 class Likeness:
     """A recogniser as one of the leak gate's eyes; ``begin`` opens the count of one segment."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        """Raises KeyError where the recogniser has no threshold at 1 % false accepts."""
+    def __init__(self, recogniser: Recogniser, finder: MeshFinder | None = None) -> None:
+        """finder: tells whether there is a face at all; None: every row is taken for one. Raises KeyError where the
+        recogniser has no threshold at 1 % false accepts."""
         self._recogniser = recogniser
+        self._finder = finder
         self._least = threshold(recogniser.description, FAR)
 
     def begin(self) -> Tally:
-        return Tally(self._recogniser, self._least)
+        return Tally(self._recogniser, self._least, self._finder)
 
 
 class Tally:
     """Faces of one segment before and after; ``known`` says whose track is still recognised."""
 
-    def __init__(self, recogniser: Recogniser, least: float) -> None:
+    def __init__(self, recogniser: Recogniser, least: float, finder: MeshFinder | None) -> None:
         self._recogniser = recogniser
+        self._finder = finder
         self._least = least
         # the template has pixel centres at whole numbers, frames at +0.5
         self._template = np.array(recogniser.description.template, np.float32) + np.float32(0.5)
         self._faces: dict[int, list[ByteArray]] = defaultdict(list)
 
     def look(self, source: Frame, output: Frame, row: PlanRow) -> None:
-        """Take one face in; one without landmarks, or too small to be judged, is left out."""
+        """Take one face in; one without landmarks, too small to be judged, or in which there is no face, is left out."""
         if row.landmarks is None or not np.isfinite(row.landmarks).all():
             return
         if float(np.linalg.norm(row.landmarks[0] - row.landmarks[1])) < MIN_EYES:
             return
+        if self._finder is not None:
+            seen = self._finder.detect(source, row.box[None], row.landmarks[None])
+            if float(seen.confidence[0]) < NO_FACE:
+                return
         marks = row.landmarks[list(_SWAPPED)] if source.orientation.hflip else row.landmarks
         to_frame = similarity(self._template, marks)
         clear, shown = self._crop(source, to_frame), self._crop(output, to_frame)
