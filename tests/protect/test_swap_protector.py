@@ -193,7 +193,7 @@ def test_a_share_is_a_mixture():
 
 
 def test_the_same_seed_draws_the_same_and_the_source_is_not_written_to():
-    frames = pictures(3, grain=0.03)
+    frames = pictures(3, grain=0.1)
     before = [plane.copy() for frame in frames for plane in frame.planes]
     one, again, other = (run(make({1: role(0)}, seed=seed), frames, rows_of((1,), 3))[0] for seed in (1, 1, 2))
     for (_, a), (_, b), (_, c) in zip(one, again, other, strict=True):

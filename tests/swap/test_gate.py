@@ -74,7 +74,7 @@ def test_each_reason():
 
 
 def test_within_every_limit_nothing_is_said():
-    away = np.repeat(swapkit.turned(mesh(), yaw=SETTINGS.max_yaw - 8)[None], 12, 0)
+    away = np.repeat(swapkit.turned(mesh(), yaw=SETTINGS.max_yaw - 18)[None], 12, 0)
     assert one_reason(seen(away), away) == ""
     small = np.repeat(mesh()[None], 12, 0) * np.float32(1.1 * SETTINGS.min_eyes / float(eye_distance(mesh())))
     assert one_reason(seen(small), small) == ""

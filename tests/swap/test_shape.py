@@ -41,7 +41,7 @@ def test_a_shape_is_free_of_pose_and_size(pose):
 
 def test_a_shape_keeps_what_tells_it_from_others(shapes):
     one, other = shapes.common(np.stack([mesh(0), mesh(5)]))
-    assert np.abs(one - other).max() > 0.05
+    assert np.abs(one - other).max() > 0.02
     assert eye_distance(one) == pytest.approx(1, abs=0.25)
 
 
