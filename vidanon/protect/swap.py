@@ -23,7 +23,8 @@ from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
 from vidanon.types import FaceBatch, FacePose, Frame, Layer, PlanRow, Protected
 
 _NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
-_MEMORY = 0.9  #: how much of what a face looked like so far counts in the next frame
+_MEASURED = 4  #: frames between two that are measured for it
+_MEMORY = 0.7  #: how much of what a face looked like so far counts in the next measured frame
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class Swap(Protector):
             mesh = to_patch(batch.to_frame[i], pose.mesh)
             turn = mirrored(mesh)
             patch, mesh = unmirrored(np.ascontiguousarray(out[i].transpose(1, 2, 0)), mesh)
-            look = _mixed(state.look, self._composer.measure(patch, mesh))
+            look = state.look
+            if look is None or batch.frames[i] % _MEASURED == 0:
+                look = _mixed(look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
             offset = self._composer.shapes.offset(actor.shape, self._roles[track].shape)
             drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze)

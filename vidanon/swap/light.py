@@ -36,9 +36,14 @@ class Look:
 
 def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray:
     """The local mean over ``region`` (S, S, 3), as a Gaussian of _BROAD eye distances sees it."""
-    weighted = np.dstack([picture * region[..., None], region])
-    blurred = smoothed(weighted, _BROAD * unit)
-    return np.asarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), np.float32)
+    height, width = region.shape
+    sigma, less = _BROAD * unit, _shrink(_BROAD * unit)
+    small = (max(1, width // less), max(1, height // less))
+    area: FloatArray = np.asarray(cv2.resize(region, small, interpolation=cv2.INTER_AREA), np.float32)
+    lit = cv2.resize(picture * region[..., None], small, interpolation=cv2.INTER_AREA)
+    blurred = smoothed(np.dstack([lit, area]), sigma / less)
+    low = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3)
+    return np.asarray(cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, region: FloatArray) -> FloatArray:
@@ -46,18 +51,20 @@ def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, regi
     difference, as strong as the source's own is."""
     had, wanted = donor_low @ LUMA, source_low @ LUMA
     ratio = np.clip((wanted + _DARK) / (had + _DARK), *_RATIO)
-    luma = (donor @ LUMA) * ratio
     vivid = _vivid(source_low, wanted, region) / max(_vivid(donor_low, had, region), 1e-3)
-    gain = np.float32(np.clip(vivid, *_VIVID)) * ratio
-    chroma = (source_low - wanted[..., None]) + gain[..., None] * (
-        (donor - (donor @ LUMA)[..., None]) - (donor_low - had[..., None])
-    )
-    return np.asarray(np.clip(luma[..., None] + chroma, 0, 1), np.float32)
+    gain = np.float32(np.clip(vivid, *_VIVID))
+    # ratio (luma + gain chroma) + low chroma - gain ratio (the donor's low chroma), in few passes
+    out = donor * (gain * ratio)[..., None]
+    out += ((1 - gain) * ratio * (donor @ LUMA))[..., None]
+    out += source_low
+    out -= donor_low * (gain * ratio)[..., None]
+    out += (gain * ratio * had - wanted)[..., None]
+    return np.asarray(np.clip(out, 0, 1, out=out), np.float32)
 
 
 def _vivid(picture: FloatArray, luma: FloatArray, region: FloatArray) -> float:
     """Mean chroma over mean luma inside the region."""
-    inside = region > 0.5
+    picture, luma, inside = picture[::2, ::2], luma[::2, ::2], region[::2, ::2] > 0.5  # smooth: half of it will do
     if not inside.any():
         return 0.0
     away = np.linalg.norm(picture[inside] - luma[inside][:, None], axis=1)
@@ -115,11 +122,17 @@ def _fine(luma: FloatArray, inside: npt.NDArray[np.bool_]) -> float:
     return float(np.sqrt((cv2.Laplacian(luma, cv2.CV_32F)[inside] ** 2).mean()))
 
 
-def smoothed(picture: FloatArray, sigma: float) -> FloatArray:
-    """Gaussian blur; a wide one at a fraction of the size, which shows no difference and costs a fraction."""
+def _shrink(sigma: float) -> int:
+    """How much smaller a picture may be before a blur that wide."""
     factor = 1
     while sigma / factor >= 6 and factor < 16:
         factor *= 2
+    return factor
+
+
+def smoothed(picture: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian blur; a wide one at a fraction of the size, which shows no difference and costs a fraction."""
+    factor = _shrink(sigma)
     if factor == 1:
         return np.asarray(
             cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE), np.float32

@@ -48,11 +48,15 @@ def inner(at: Rims) -> FloatArray:
 def merged(source: FloatArray, donor: FloatArray, at: Rims, unit: float) -> FloatArray:
     """The donor inside the rims, the source outside."""
     sigma = _FINE * unit
-    source_soft, donor_soft = smoothed(source, sigma), smoothed(donor, sigma)
-    out = source_soft + (donor_soft - source_soft) * at.middle[..., None]
-    out += (source - source_soft) * (1 - at.fine[..., None]) + (donor - donor_soft) * at.fine[..., None]
-    out += (source - out) * at.mouth[..., None]
-    return np.asarray(np.clip(out, 0, 1), np.float32)
+    change = donor - source  # blending is linear: the two bands of the difference are all there is to weigh
+    soft = smoothed(change, sigma)
+    change -= soft
+    change *= at.fine[..., None]
+    soft *= at.middle[..., None]
+    change += soft
+    change *= (1 - at.mouth)[..., None]
+    change += source
+    return np.asarray(np.clip(change, 0, 1, out=change), np.float32)
 
 
 def filled(polygon: FloatArray, size: int) -> FloatArray:
