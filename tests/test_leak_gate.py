@@ -491,7 +491,7 @@ def test_the_judge_sees_a_source_that_nobody_swapped(
     """Without the gate the same sabotage leaks; what blend refuses does not even then."""
     output = tmp_path / "out.mp4"
     render_swap(portrait_clip, output, Spoilt(COMPOSERS["does nothing"]), verify="off")
-    assert of_the_source(portrait_clip, output, swapped).min() > 0.8
+    assert of_the_source(portrait_clip, output, swapped).min() > 0.6
     render_swap(portrait_clip, output, Spoilt(COMPOSERS["half the source"]), verify="off")
     assert 0.35 < np.median(of_the_source(portrait_clip, output, swapped)) < 0.65
     render_swap(portrait_clip, output, Spoilt(COMPOSERS["one frame in thirty"]), verify="off")
@@ -503,8 +503,10 @@ def test_the_judge_sees_a_source_that_nobody_swapped(
 
 
 def test_a_donor_that_is_the_source_is_no_swap(portrait_clip: Path, swapped: list[np.ndarray], tmp_path: Path) -> None:
-    report = render_swap(portrait_clip, tmp_path / "out.mp4", swapkit.composer(), (PORTRAIT,))
-    assert report.covered == {"detail of the face survived": LONG}
+    """Where the fine structure is not like enough to tell, the recogniser does."""
+    eyes = Likeness(swapkit.student())
+    report = render_swap(portrait_clip, tmp_path / "out.mp4", swapkit.composer(), (PORTRAIT,), eyes)
+    assert sum(report.covered.values()) + sum(report.fallback_faces.values()) == LONG
     assert np.abs(of_the_source(portrait_clip, tmp_path / "out.mp4", swapped)).max() < 0.25
 
 
