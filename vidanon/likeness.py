@@ -57,7 +57,7 @@ class Tally:
         self._faces: dict[int, list[ByteArray]] = defaultdict(list)
 
     def look(self, source: Frame, output: Frame, row: PlanRow) -> None:
-        """Take one face in; one without landmarks, too small to be judged, or in which there is no face, is left out."""
+        """Take one face in; one without landmarks, too small, or in which no face is seen, is left out."""
         if row.landmarks is None or not np.isfinite(row.landmarks).all():
             return
         if float(np.linalg.norm(row.landmarks[0] - row.landmarks[1])) < MIN_EYES:

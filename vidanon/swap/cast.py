@@ -23,7 +23,7 @@ from vidanon.swap.attributes import Look
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import FloatArray
 
-CANDIDATES = 14  #: donors drawn and compared for a track
+CANDIDATES = 12  #: donors drawn and compared for a track
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
