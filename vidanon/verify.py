@@ -32,7 +32,7 @@ from vidanon.types import Detection, FloatArray, Frame, PlanRow
 MAX_CODEC_ERROR = 0.08  #: mean |decoded - wanted| of luma in [0, 1] over the face box
 MAX_SURVIVING_DETAIL = 0.35  #: see the module's docstring
 MIN_DETAIL = 0.004  #: standard deviation of the source's fine structure below which there is nothing to survive
-TOO_ALIKE = 0.9  #: correlation of the fine structure of a drawn face with the source's: it is the same face
+TOO_ALIKE = 0.8  #: correlation of the fine structure of a drawn face with the source's: it is the same face
 MIN_PIXELS = 64  #: of a drawn face, below which nothing is known of it
 MISSED_FACE_SCORE = 0.85  #: as for the birth of a track: one look is enough
 SIZE = "came back from the encoder in another size"

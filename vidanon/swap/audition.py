@@ -89,7 +89,7 @@ def _cast(
         donor
         for other, role in roles.items()
         if tracks[other].first <= me.last and me.first <= tracks[other].last
-        for donor in role.donors[:1]
+        for donor in role.donors
     ]
     return casting.choose(best, guess(best), beside)
 
