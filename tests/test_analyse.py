@@ -61,7 +61,7 @@ def test_plan_of_a_clip(plan: Plan) -> None:
     assert done == sorted(done) and done[-1] == 60
     info = plan.info
     assert (info.width, info.height, info.frames, info.first_frame) == (320, 180, 60, 0)
-    assert (info.seed, info.detectors, info.mode) == (5, ("oracle",), "mask")
+    assert (info.seed, info.detectors, info.mode) == (5, ("oracle",), "swap")
     assert [t.id for t in plan.tracks()] == [1, 2]
     for index in range(60):
         for box in CLIP.truth(index).values():
