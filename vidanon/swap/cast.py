@@ -23,11 +23,11 @@ from vidanon.swap.attributes import Look
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import FloatArray
 
-CANDIDATES = 12  #: donors drawn and compared for a track
+CANDIDATES = 14  #: donors drawn and compared for a track
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
-_MARGIN = 0.12  #: below the threshold: what the surrogate says is not what another recogniser would
+_MARGIN = 0.2  #: below the threshold: what the surrogate says is not what another recogniser would
 _TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
 _EQUAL = 0.75  #: differences that are one choice
