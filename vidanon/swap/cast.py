@@ -28,6 +28,7 @@ FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.2  #: below the threshold: what the surrogate says is not what another recogniser would
+_SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
 _EQUAL = 0.75  #: differences that are one choice
@@ -109,7 +110,7 @@ class Casting:
             out = self._embeddings([(d, s.mesh) for d, s in zip(drawn, shots, strict=True)], which)
             alike = similarities(which.description, out, source)
             worst = max(worst, float(alike.mean()) - threshold(which.description, FAR))
-            worst = max(worst, float(alike.max()) - threshold(which.description, FAR) - _MARGIN)
+            worst = max(worst, float(alike.max()) - threshold(which.description, FAR) - _SPREAD)
         return worst
 
     def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
