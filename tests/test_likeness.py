@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, cast
 
 import cv2
 import numpy as np
 import pytest
 
-from vidanon.faces.mesh import Meshes, MeshFinder
 from vidanon.likeness import MIN_EYES, Likeness
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.types import ByteArray, Colour, FloatArray, Frame, Orientation, PixelFormat, PlanRow, RowState
@@ -104,29 +102,3 @@ def test_the_crop_is_the_face_under_the_template_mirrored_where_the_picture_is()
     assert recogniser.seen[0].shape == upright.shape
     # a mirrored picture stays mirrored, its eyes where the template has the other ones
     assert np.corrcoef(recogniser.seen[0].ravel(), upright[:, ::-1].ravel())[0, 1] > 0.95
-
-
-def test_where_the_surroundings_alone_match_a_cover_would_change_nothing() -> None:
-    clear = picture(1)
-    planes = [plane.copy() for plane in clear.planes]
-    for plane in planes:
-        plane[60:80, 60:80] = 128
-    face = row()
-    small = PlanRow(0, 1, np.array([60, 60, 80, 80], np.float32), face.landmarks, RowState.DETECTED, 1.0)
-    output = Frame(tuple(planes), RGB, Colour(0, full_range=True), 0, 0, Fraction(1, 25))
-    assert known([(clear, output, small)]) == set(), "a solid fill of that box matches as well"
-    assert known([(clear, clear, face)]) == {1}, "under a solid fill of this one nothing would"
-
-
-def test_where_no_face_is_nobody_is_known() -> None:
-    class Finder:
-        def __init__(self, confidence: float) -> None:
-            self.confidence = confidence
-
-        def detect(self, frame: Frame, boxes: FloatArray, landmarks: FloatArray | None = None) -> Any:
-            return Meshes(np.zeros((len(boxes), 468, 3), np.float32), np.full(len(boxes), self.confidence, np.float32))
-
-    for confidence, found in ((0.9, {1}), (0.0, set())):
-        tally = Likeness(Pixels(), cast(MeshFinder, Finder(confidence))).begin()
-        tally.look(picture(1), picture(1), row())
-        assert set(tally.known()) == found

@@ -10,7 +10,6 @@ from vidanon.analyse import analyse
 from vidanon.config import RunConfig
 from vidanon.detect.assemble import Detectors, make_detectors
 from vidanon.errors import UsageError
-from vidanon.faces.mesh import load_mesh
 from vidanon.likeness import Likeness
 from vidanon.media.encode import SegmentEncoder
 from vidanon.media.sink import open_sink
@@ -126,7 +125,7 @@ def _likeness(config: RunConfig, runtime: Runtime, report: RunReport) -> Likenes
         return None
     student = load_student(runtime)
     report.models[student.description.name] = student.description.sha256
-    return Likeness(student, load_mesh(runtime))
+    return Likeness(student)
 
 
 def _plan(
