@@ -36,6 +36,7 @@ NO_BOX = "no usable box"
 NOT_FINITE = "the protector returned values that are not numbers"
 OPEN = "the mask leaves the middle of the face open"
 MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box on each axis
+ALONE = 0.75  #: share of a drawn face's middle that holds nothing of the source; an open mouth and a rim take some
 BAND = 256  #: rows written at a time, even: bounds the memory that a face as large as an 8K picture takes
 FULL = 1 - 1e-3  #: a mask this close to 1 is 1
 
@@ -86,7 +87,7 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
             reason = protected.reasons[i] or "not protected"
         elif not finite[i]:
             reason = NOT_FINITE
-        elif not _covers_middle(mask, batch.boxes[i], batch.landmarks[i] if layer is not None else None):
+        elif not (_covers_middle(mask, batch.boxes[i]) if layer is None else _is_drawn(mask, layer, batch, i)):
             reason = OPEN
         else:
             reason = ""
@@ -95,18 +96,31 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
     return parts
 
 
-def _covers_middle(mask: FloatArray, box: FloatArray, landmarks: FloatArray | None) -> bool:
-    """Of a face that was drawn, the middle is what lies between the detector's eyes and corners of the mouth
-    (``landmarks``, (5, 2)): a turned face is not in the middle of its box."""
-    if landmarks is not None and np.isfinite(landmarks).all():
-        middle = np.zeros(mask.shape, np.uint8)
+def _covers_middle(mask: FloatArray, box: FloatArray) -> bool:
+    middle = mask[_square(box)]
+    return middle.size > 0 and float(middle.min()) >= FULL
+
+
+def _is_drawn(mask: FloatArray, layer: Layer, batch: FaceBatch, row: int) -> bool:
+    """Whether the new face covers what lies between the detector's eyes and corners of the mouth, and is alone in most
+    of it. That is the middle here: a turned face is not in the middle of its box. Only where the landmarks are not
+    known it is the box's.
+    """
+    landmarks = batch.landmarks[row]
+    middle = np.zeros(mask.shape, np.uint8)
+    if np.isfinite(landmarks).all():
         hull = cv2.convexHull(np.clip(landmarks, -1e4, 1e4).astype(np.float32))
         cv2.fillConvexPoly(middle, np.rint((hull - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
-        inside = mask[middle > 0]
-        return inside.size > 0 and float(inside.min()) >= FULL
+    else:
+        middle[_square(batch.boxes[row])] = 1
+    at = middle > 0
+    return bool(at.any()) and float(mask[at].min()) >= FULL and float((layer.inside[at] > FULL).mean()) >= ALONE
+
+
+def _square(box: FloatArray) -> tuple[slice, slice]:
+    """The middle of (4,) ``box`` in a patch."""
     x0, y0, x1, y1 = (int(v) for v in grown(box, MIDDLE))
-    square = mask[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1]
-    return square.size > 0 and float(square.min()) >= FULL
+    return slice(max(0, y0), y1 + 1), slice(max(0, x0), x1 + 1)
 
 
 def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], settings: ProtectSettings) -> ProtectedFrame:
