@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.swap import swapkit
 from vidanon.config import SwapSettings
-from vidanon.faces.mesh_points import eye_distance, five
-from vidanon.swap.gate import ASTRAY, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate
+from vidanon.faces.mesh_points import OVAL, eye_distance, five
+from vidanon.swap.gate import ASTRAY, CROWDED, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate, overlapping
 from vidanon.swap.poses import Seen
 
 RATE = 25.0
@@ -41,11 +41,11 @@ def track(good: list[bool]) -> tuple[Seen, np.ndarray]:
 
 def gated(good: list[bool], *, fresh: bool = True, before: float = 0.0, rate: float = RATE) -> Gated:
     found, meshes = track(good)
-    return gate(found, meshes, rate, SETTINGS, fresh=fresh, before=before)
+    return gate(found, meshes, [False] * len(good), rate, SETTINGS, fresh=fresh, before=before)
 
 
-def one_reason(found: Seen, meshes: np.ndarray) -> str:
-    out = gate(found, meshes, RATE, SETTINGS, fresh=True, before=0.0)
+def one_reason(found: Seen, meshes: np.ndarray, crowded: bool = False) -> str:
+    out = gate(found, meshes, [crowded] * len(meshes), RATE, SETTINGS, fresh=True, before=0.0)
     assert len(set(out.reasons)) == 1
     assert (out.share == (0 if out.reasons[0] else 1)).all()
     return out.reasons[0]
@@ -71,6 +71,37 @@ def test_each_reason():
     assert one_reason(seen(meshes, float("nan")), meshes) == UNSURE
     beside = meshes + np.array([200, 0, 0], np.float32)
     assert one_reason(found, beside) == ASTRAY
+    assert one_reason(found, meshes, crowded=True) == CROWDED
+    assert one_reason(found, np.full_like(meshes, np.nan), crowded=True) == NO_MESH
+
+
+def test_a_face_beside_another_is_covered_for_as_long_and_fades_around():
+    found, meshes = track([True] * 60)
+    crowded = [20 <= i < 40 for i in range(60)]
+    out = gate(found, meshes, crowded, RATE, SETTINGS, fresh=True, before=0.0)
+    assert (out.share[20:40] == 0).all() and set(out.reasons[20:40]) == {CROWDED}
+    assert out.share[[0, -1]].min() == 1 and 0 < out.share[19] < 1 and 0 < out.share[40] < 1
+
+
+def test_faces_overlap_where_the_new_face_or_the_box_reaches_into_the_other_box():
+    points = mesh()
+    low, high = points[list(OVAL), :2].min(0), points[list(OVAL), :2].max(0)
+    inner = np.concatenate([low + 20, high - 20])  # the oval reaches beyond this box
+    wide = np.concatenate([low - 30, high + 30])
+
+    def beside(right: float) -> np.ndarray:
+        return np.array([right, low[1], right + 100, high[1]], np.float32)
+
+    assert not overlapping(inner, points, [])
+    assert not overlapping(inner, points, [beside(high[0] + 1)])
+    assert overlapping(inner, points, [beside(high[0] - 1)])
+    assert overlapping(wide, points, [beside(high[0] + 29)])
+    assert not overlapping(wide, points, [beside(high[0] + 31)])
+    within = np.concatenate([low + 40, low + 50])
+    assert overlapping(inner, points, [beside(high[0] + 500), within])
+    below = np.array([low[0], high[1] + 1, high[0], high[1] + 50], np.float32)
+    assert not overlapping(inner, points, [below])
+    assert overlapping(inner, np.full_like(points, np.nan), [inner + 1])  # without a mesh the box is what counts
 
 
 def test_within_every_limit_nothing_is_said():

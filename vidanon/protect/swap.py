@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,14 +16,15 @@ from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.eye_motion import smooth_gaze
-from vidanon.swap.gate import NO_DONOR, NO_MESH, gate
+from vidanon.swap.gate import NO_DONOR, NO_MESH, gate, overlapping
 from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
 from vidanon.swap.patches import mirrored, to_patch, unmirrored
 from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
-from vidanon.types import FaceBatch, FacePose, Frame, Layer, PlanRow, Protected
+from vidanon.types import FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
 
 _NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
+_TINY = 1e-6
 _MEASURED = 4  #: frames between two that are measured for it
 _MEMORY = 0.7  #: how much of what a face looked like so far counts in the next measured frame
 
@@ -67,13 +69,20 @@ class Swap(Protector):
         poses: dict[tuple[int, int], FacePose] = {}
         rate = _rate(frames)
         by_index = {frame.index: frame for frame in frames}
+        boxes: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
+        for row in rows:
+            boxes[row.frame].append((row.track, row.box))
         acted = [row for row in rows if self._actor(row.track, kept) is not None]
         for track, seen in find_meshes(self._finder, frames, acted).items():
             state: TrackFace = kept.get(track, TrackFace())
             goes_on = state.tail is not None and seen.frames[0] == state.tail.frames[-1] + 1
             meshes = steadied(seen, state.tail, rate)
             before = state.share if goes_on else 0.0
-            gated = gate(seen, meshes, rate, self._settings, fresh=not goes_on, before=before)
+            crowded = [
+                overlapping(box, mesh, [other for who, other in boxes[frame] if who != track])
+                for frame, box, mesh in zip(seen.frames, seen.boxes, meshes, strict=True)
+            ]
+            gated = gate(seen, meshes, crowded, rate, self._settings, fresh=not goes_on, before=before)
             looks = [
                 looking(by_index[frame], mesh) if share > 0 else _NOWHERE
                 for frame, mesh, share in zip(seen.frames, meshes, gated.share, strict=True)
@@ -137,9 +146,12 @@ class Swap(Protector):
             layers[i] = drawn.layer
             kept[track] = replace(state, look=look)
         for k, i in enumerate(covered.tolist()):
+            # Each through its own mask, and nothing of the source: where another face lies beside the new one, a patch
+            # that holds the source would bring it back.
             share = shares[i]
-            out[i] = share * out[i] + (1 - share) * under[k] if share > 0 else under[k]
-            masks[i] = np.maximum(masks[i], around[k])
+            both = share * masks[i] + (1 - share) * around[k]
+            out[i] = under[k] + share * masks[i] / np.maximum(both, _TINY) * (out[i] - under[k])
+            masks[i] = np.maximum(masks[i], both)
             layer = layers[i]
             if layer is not None:
                 mixed = share * layer.luma + (1 - share) * np.tensordot(LUMA, under[k], 1)

@@ -6,6 +6,7 @@ not fit. They are covered, and counted by reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +25,7 @@ SMALL = "too small to be swapped"
 TURNED = "turned away"
 ASTRAY = "landmarks beside the face"
 UNSURE = "not clearly seen"
+CROWDED = "overlaps another face"
 SHORT = "seen too shortly"
 NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
@@ -40,22 +42,28 @@ class Gated:
     reasons: tuple[str, ...]  #: (T,) why not wholly swapped; "" where it is
 
 
-def gate(seen: Seen, meshes: FloatArray, rate: float, settings: SwapSettings, *, fresh: bool, before: float) -> Gated:
-    """seen: T faces of one track; meshes (T, 468, 3) theirs, steadied, NaN where there is none; rate: frames a second.
+def gate(
+    seen: Seen,
+    meshes: FloatArray,
+    crowded: Sequence[bool],
+    rate: float,
+    settings: SwapSettings,
+    *,
+    fresh: bool,
+    before: float,
+) -> Gated:
+    """seen: T faces of one track; meshes (T, 468, 3) theirs, steadied, NaN where there is none; crowded: (T,) as
+    :func:`overlapping` says of each; rate: frames a second.
 
     fresh: the track begins here, so nothing has to be faded in; before: the share in the frame before, where not.
     """
     faces = zip(meshes, seen.confidence, seen.boxes, seen.landmarks, strict=True)
     reasons = [_reason(mesh, float(sure), box, marks, settings) for mesh, sure, box, marks in faces]
+    reasons = [CROWDED if beside and not why else why for why, beside in zip(reasons, crowded, strict=True)]
     good = np.array([not reason for reason in reasons])
     shortest = max(1, round(_SHORTEST * rate))
     for start, stop in _runs(good):
-        whole = (
-            stop - start >= shortest
-            or stop == len(good)
-            or (start == 0 and (before > 0 or (fresh and stop == len(good))))
-        )
-        if not whole:
+        if stop - start < shortest and stop < len(good) and not (start == 0 and before > 0):
             good[start:stop] = False
             reasons[start:stop] = [SHORT] * (stop - start)
     share = good.astype(np.float32)
@@ -69,6 +77,17 @@ def gate(seen: Seen, meshes: FloatArray, rate: float, settings: SwapSettings, *,
         falling = min(1.0, falling + step) if good[i] else 0.0
         share[i] = min(share[i], falling)
     return Gated(share, tuple(reasons))
+
+
+def overlapping(box: FloatArray, mesh: FloatArray, others: Sequence[FloatArray]) -> bool:
+    """Whether a new face on ``mesh`` (468, 3), of a face in ``box``, would reach into one of the ``others`` (4,) boxes.
+
+    The rim of a new face and its open mouth show the source: over another face they would bring back what was taken
+    away there.
+    """
+    oval = mesh[list(OVAL), :2]
+    low, high = np.fmin(oval.min(0), box[:2]), np.fmax(oval.max(0), box[2:])
+    return any(bool((low < other[2:]).all() and (other[:2] < high).all()) for other in others)
 
 
 def _reason(mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings) -> str:
