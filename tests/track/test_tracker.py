@@ -135,6 +135,26 @@ def test_an_occluder_in_front_is_bridged(gap: int) -> None:
         assert trackkit.covered(np.array(path(index)), row.box) > 0.95
 
 
+def eyes(row: PlanRow) -> float:
+    assert row.landmarks is not None
+    return float(np.linalg.norm(row.landmarks[0] - row.landmarks[1]))
+
+
+def test_what_is_covered_for_safety_makes_no_face_larger() -> None:
+    """The landmarks of a bridged or coasting face stay where and as large as the face itself is expected to be."""
+    path = trackkit.straight(20, 60, 2, 0)
+    hidden = trackkit.Clip(90, {1: lambda i: path(i) if not 22 <= i < 62 and i < 80 else None})
+    rows = run(hidden, trackkit.Oracle(hidden))
+    seen = eyes(rows[0])
+    guessed = [r for r in rows if r.state in (RowState.BRIDGED, RowState.COASTING)]
+    assert {r.state for r in guessed} == {RowState.BRIDGED, RowState.COASTING}
+    assert max(float(r.box[2] - r.box[0]) for r in guessed) > 1.3 * float(rows[0].box[2] - rows[0].box[0])
+    assert max(abs(eyes(r) / seen - 1) for r in guessed) < 0.1
+    for r in guessed:
+        assert r.landmarks is not None
+        np.testing.assert_allclose(r.landmarks[2], np.array(path(r.frame)).reshape(2, 2).mean(0), atol=8)
+
+
 def test_coasting_when_the_detector_loses_the_face() -> None:
     clip = trackkit.Clip(60, {1: trackkit.straight(60, 60, 1, 0)})
     rows = run(clip, trackkit.Oracle(clip, lambda f, n: 0.99 if f <= 20 else 0.0))

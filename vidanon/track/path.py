@@ -96,7 +96,7 @@ def between(
             out.append(_node(frame, (1 - t) * guesses[0] + t * guesses[1], RowState.REFINED, score, 0.7, marks))
             continue
         box = union(grown(line, growth * distance), *(guesses or [grown(curve(frame), growth * distance)]))
-        out.append(_node(frame, box, RowState.BRIDGED, 0.5 * score, 0.0, marks))
+        out.append(_node(frame, box, RowState.BRIDGED, 0.5 * score, 0.0, marks, line))
     return out
 
 
@@ -139,8 +139,19 @@ def _relative(marks: FloatArray, box: Box) -> FloatArray:
     return np.asarray((marks - box[:2]) / (box[2:] - box[:2]), np.float32)
 
 
-def _node(frame: int, box: Box, state: RowState, score: float, trust: float, relative: FloatArray | None) -> Node:
-    marks = None if relative is None else np.asarray(box[:2] + relative * (box[2:] - box[:2]), np.float32)
+def _node(
+    frame: int,
+    box: Box,
+    state: RowState,
+    score: float,
+    trust: float,
+    relative: FloatArray | None,
+    face: Box | None = None,
+) -> Node:
+    """``face``: where the face itself is expected, whose landmarks these are, where ``box`` is more than that: what is
+    covered for safety does not make a face larger."""
+    at = box if face is None else face
+    marks = None if relative is None else np.asarray(at[:2] + relative * (at[2:] - at[:2]), np.float32)
     return Node(frame, box, state, float(score), trust, marks)
 
 
@@ -172,6 +183,7 @@ def beyond(
         if step is not None:
             last = base
             base, since = step.box, 0
+            face = base
             speed = 0.5 * speed + 0.5 * (centre(base) - centre(last))
             box, trust = grown(base, growth * 0.5 * min(n, 10)), 0.5
             if step.ncc < _SURE and n <= blind:
@@ -181,12 +193,13 @@ def beyond(
             leaving = _leaving(base, speed, picture)
             if n > blind and not leaving:
                 break
-            box, trust = grown(_moved(base, speed * since), growth * since), 0.0
+            face = _moved(base, speed * since)
+            box, trust = grown(face, growth * since), 0.0
             if n <= blind and not steps:
                 box = union(box, guess)
         if _outside(box, picture):
             break
-        out.append(_node(end.frame + direction * n, box, state, confidence, trust, relative))
+        out.append(_node(end.frame + direction * n, box, state, confidence, trust, relative, face))
     return out if direction > 0 else out[::-1]
 
 
