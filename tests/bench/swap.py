@@ -126,6 +126,8 @@ def of_clips(
         "quality": figures(quality),
         "picture": together(runs),
         "flicker": together(runs).flicker,
+        "still_flicker": together(runs).still_flicker,
+        "restlessness": together(runs).restlessness,
         "warp": together(runs).warp,
         "found_again": found_again(runs),
         "left_out": left_out([reason for r in runs for reason in r.reasons]),
@@ -254,7 +256,9 @@ def by_clip(run: ClipRun) -> dict[str, Any]:
     """What the file says of one clip."""
     return {
         "name": run.name, "frames": run.frames, "left_out": left_out(run.reasons), "looks": figures(run.quality),
-        "flicker": run.picture.flicker, "warp": run.picture.warp, "again": run.again, "run": told([run.made.report]),
+        "flicker": run.picture.flicker, "still_flicker": run.picture.still_flicker,
+        "restlessness": run.picture.restlessness, "warp": run.picture.warp, "again": run.again,
+        "run": told([run.made.report]),
     }  # fmt: skip
 
 

@@ -113,11 +113,14 @@ def _rate(path: Path) -> Fraction:
 # Several clips together ----------------------------------------------------------------------------------
 
 
+_SUMS = ("faces", "clear", "change", "disguise", "moved_in", "moved_out", "warp_in", "warp_out", "warped")
+
+
 def together(clips: Sequence[ClipRun]) -> Picture:
     """The sums of flicker and warp error over all clips."""
     total = Picture()
     for clip in clips:
-        for name in ("faces", "clear", "change", "disguise", "warp_in", "warp_out", "warped"):
+        for name in _SUMS:
             setattr(total, name, getattr(total, name) + getattr(clip.picture, name))
     return total
 

@@ -61,6 +61,8 @@ def picture_row(clip: ClipRun) -> list[str]:
         quality["gaze"],
         quality["sharpness"]["50"],
         clip.picture.flicker,
+        clip.picture.still_flicker,
+        clip.picture.restlessness,
         clip.picture.warp,
     ]
     eyes = f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-"
@@ -77,7 +79,7 @@ def clips(runs: Sequence[ClipRun], judges: Sequence[Recogniser], strangers: Dist
     said += table(head, [identity_row(run, judges, strangers) for run in runs])
     head = [
         "clip", "enlarged", "frames", "faces", "count", "judged", "eyes px", "swapped %", "landmarks", "gaze",
-        "sharpness", "flicker", "warp",
+        "sharpness", "flicker", "still", "restless", "warp",
     ]  # fmt: skip
     return f"{said}\n\n{table(head, [picture_row(run) for run in runs])}"
 
@@ -128,6 +130,8 @@ def lasting(sums: Picture, again: Mapping[str, Mapping[str, Any]]) -> list[tuple
     """Rows of what is measured over time, and of the detectors."""
     rows = [
         ("flicker", text(sums.flicker, "ratio")),
+        ("  of a still picture in its place", text(sums.still_flicker, "ratio")),
+        ("change from frame to frame, output / source", text(sums.restlessness, "ratio")),
         ("warp error, output / source", text(sums.warp, "ratio")),
         ("faces with detail like the source's", f"{sums.clear} of {sums.faces}"),
     ]

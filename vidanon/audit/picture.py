@@ -42,6 +42,8 @@ class Picture:
     worst_likeness: float = 0.0  #: of those
     change: float = 0.0  #: flicker: sum of ||d_t - d_t-1||
     disguise: float = 0.0  #: sum of ||d_t|| in the same frames
+    moved_in: float = 0.0  #: sum of ||s_t - s_t-1||, s the aligned face of the original, in the same frames
+    moved_out: float = 0.0  #: the same of the output
     warp_in: float = 0.0
     warp_out: float = 0.0
     warped: int = 0
@@ -52,6 +54,16 @@ class Picture:
     def flicker(self) -> float | None:
         """mean ||d_t - d_t-1|| / mean ||d_t||, d the output less the original on the aligned face; 0 is steady."""
         return self.change / self.disguise if self.disguise else None
+
+    @property
+    def still_flicker(self) -> float | None:
+        """The flicker that a still picture in the face's place would have, for what moves in the original alone."""
+        return self.moved_in / self.disguise if self.disguise else None
+
+    @property
+    def restlessness(self) -> float | None:
+        """Change of the aligned face from frame to frame, the output's over the original's; 1 is as lively."""
+        return self.moved_out / self.moved_in if self.moved_in else None
 
     @property
     def warp(self) -> float | None:
@@ -76,7 +88,7 @@ class PictureMeasures:
     def __init__(self, inner: bool = False) -> None:
         """inner: the faces were swapped, so that only their inner part is no longer the source's."""
         self.result = Picture(inner=inner)
-        self._disguises: dict[int, tuple[int, FloatArray]] = {}  #: track -> frame, aligned difference
+        self._aligned: dict[int, tuple[int, FloatArray, FloatArray]] = {}  #: track -> frame, aligned original, output
         self._last: tuple[int, ByteArray, ByteArray] | None = None  #: frame, grey original, grey output
 
     def add(
@@ -94,7 +106,7 @@ class PictureMeasures:
             if face.seen:
                 self._flicker(face, frame, original, protected)
         before = frame - 1
-        self._disguises = {t: d for t, d in self._disguises.items() if d[0] >= before}
+        self._aligned = {t: a for t, a in self._aligned.items() if a[0] >= before}
         if look and not whole:
             self._compare(wanted, faces, a, b)
             if self._last is not None and self._last[0] == before:
@@ -134,12 +146,15 @@ class PictureMeasures:
         return detail > MAX_SURVIVING_DETAIL
 
     def _flicker(self, face: Face, frame: int, original: ByteArray, protected: ByteArray) -> None:
-        now = _aligned(protected, face) - _aligned(original, face)
-        before = self._disguises.get(face.track)
+        source, output = _aligned(original, face), _aligned(protected, face)
+        before = self._aligned.get(face.track)
         if before is not None and before[0] == frame - 1:
-            self.result.change += float(np.linalg.norm(now - before[1]))
-            self.result.disguise += float(np.linalg.norm(now))
-        self._disguises[face.track] = frame, now
+            moved_in, moved_out = source - before[1], output - before[2]
+            self.result.change += float(np.linalg.norm(moved_out - moved_in))
+            self.result.disguise += float(np.linalg.norm(output - source))
+            self.result.moved_in += float(np.linalg.norm(moved_in))
+            self.result.moved_out += float(np.linalg.norm(moved_out))
+        self._aligned[face.track] = frame, source, output
 
     def _compare(self, wanted: Sequence[Face], everyone: Sequence[Face], a: ByteArray, b: ByteArray) -> None:
         if min(a.shape) < 11:

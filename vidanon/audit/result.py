@@ -99,7 +99,8 @@ class AuditResult:
         assert isinstance(made, dict)
         picture = self.picture
         made["picture"] |= _plain({
-            "flicker": picture.flicker, "warp_ratio": picture.warp,
+            "flicker": picture.flicker, "still_flicker": picture.still_flicker,
+            "restlessness": picture.restlessness, "warp_ratio": picture.warp,
             "psnr_on": picture.psnr("on"), "psnr_off": picture.psnr("off"),
             "ssim_on": picture.ssim("on"), "ssim_off": picture.ssim("off"),
         })  # fmt: skip

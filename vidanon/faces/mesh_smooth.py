@@ -36,7 +36,7 @@ _NOISE = 0.003  # share of the eye distance: never taken for less
 class Smoothing:
     """How far to look."""
 
-    pose: float = 0.08  #: s: standard deviation of the weights around a moment, for where the head is
+    pose: float = 0.03  #: s: standard deviation of the weights around a moment, for where the head is
     shape: float = 0.08  #: s, for the shape
     alike: float = 1.2  #: times the noise: shapes farther apart than noise makes them by that are not averaged
     gap: float = 0.2  #: s: the longest time without a mesh that is filled
