@@ -105,6 +105,9 @@ def shading(across: Array, below: Array) -> Array:
 
 def eyeball(picture: FloatArray, points: Array, which: int, centre: Array, radius: float) -> Eyeball:
     """picture: the whole portrait; centre (2,) px and radius px of its iris in eye ``which``."""
+    corner, picture = _beside(picture, points, which)
+    points, centre = points.copy(), centre - corner
+    points[:, :2] -= corner
     frame = eye_frame(points, EYES[which])
     curves = lids(points, EYES[which], frame)
     soft = cv2.GaussianBlur(picture, (0, 0), max(0.15 * radius, 0.4))
@@ -117,6 +120,15 @@ def eyeball(picture: FloatArray, points: Array, which: int, centre: Array, radiu
         skin=skin,
         lid=lid,
     )
+
+
+def _beside(picture: FloatArray, points: Array, which: int) -> tuple[Array, FloatArray]:
+    """The part of a portrait that an eyeball is made from, and where its corner (2,) lies."""
+    places = points[[*EYES[which], *_AROUND[which]], :2]
+    margin = np.ptp(places[:, 0])
+    low = np.floor(places.min(0) - margin).astype(int).clip(0)
+    high = np.ceil(places.max(0) + margin).astype(int).clip(low + 1)
+    return low.astype(np.float32), np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
 
 
 def _sample(picture: Array, places: Array) -> FloatArray:
