@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
+from vidanon.faces.mesh_points import five
 from vidanon.recognise.student import load_student
 from vidanon.runtime.device import choose_runtime
-from vidanon.swap.attributes import AGES, SIDE, Attributes, load_attributes, tones, write_attributes
+from vidanon.swap.attributes import AGES, SIDE, Attributes, features, load_attributes, tones, views, write_attributes
 from vidanon.swap.donors import load_donors
-from vidanon.swap.portraits import Portrait, face_crop
 
 PALE, OLIVE, DARK = (238, 205, 185), (190, 140, 105), (70, 45, 32)
 
@@ -26,6 +27,19 @@ def skin(colour: tuple[int, int, int]) -> np.ndarray:
 def test_tones_fall_from_pale_to_dark() -> None:
     pale, olive, dark = (float(tones(skin(colour))[0]) for colour in (PALE, OLIVE, DARK))
     assert pale > 45 > olive > 0 > -30 > dark
+
+
+def test_the_wide_view_shows_the_same_face_smaller() -> None:
+    donor = load_donors()[0]
+    near, wide = views(donor.image, five(donor.points)[:, :2])
+    # the near crop is what lies in the middle of the wide one, at .74 of its size, 10 px higher
+    size = round(0.74 * SIDE)
+    x0, y0 = round(56 - 0.74 * 56), round(72 - 0.74 * 72 - 10)
+    small = cv2.resize(near, (size, size), interpolation=cv2.INTER_AREA).astype(float)
+    again = wide[y0 : y0 + size, x0 : x0 + size].astype(float)
+    assert np.corrcoef(small.ravel(), again.ravel())[0, 1] > 0.98
+    known = features(load_student(choose_runtime("cpu", 1)), np.stack([near, wide])[None])
+    assert known.shape == (1, 512) and np.linalg.norm(known[0, :256]) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_shine_does_not_make_a_skin_paler() -> None:
@@ -59,11 +73,11 @@ def test_an_age_stays_in_range() -> None:
     assert probes.guess(-np.ones((1, 1), np.float32), skin(PALE)).age == AGES[0]
 
 
-@pytest.mark.parametrize(("embeddings", "crops"), [((0, 2), 0), ((2, 2), 1), ((1, 3), 1), ((2,), 2)])
-def test_a_guess_wants_embeddings_and_their_crops(embeddings: tuple[int, ...], crops: int) -> None:
+@pytest.mark.parametrize(("features", "crops"), [((0, 2), 0), ((2, 2), 1), ((1, 3), 1), ((2,), 2)])
+def test_a_guess_wants_features_and_their_crops(features: tuple[int, ...], crops: int) -> None:
     probes = Attributes(np.zeros(3, np.float32), np.zeros(3, np.float32))
-    with pytest.raises(ValueError, match="embeddings"):
-        probes.guess(np.zeros(embeddings, np.float32), np.zeros((crops, SIDE, SIDE, 3), np.uint8))
+    with pytest.raises(ValueError, match="features"):
+        probes.guess(np.zeros(features, np.float32), np.zeros((crops, SIDE, SIDE, 3), np.uint8))
 
 
 def test_written_probes_come_back(tmp_path: Path) -> None:
@@ -92,9 +106,9 @@ def test_another_file_is_refused(tensors: dict[str, torch.Tensor], tmp_path: Pat
 
 def test_the_shipped_probes_read_the_donors_as_they_were_made() -> None:
     student, probes, donors = load_student(choose_runtime("cpu", 1)), load_attributes(), load_donors()
-    crops = np.stack([face_crop(Portrait(donor.image, donor.points), student) for donor in donors])
-    embeddings = student.embed(crops)
-    looks = [probes.guess(embeddings[i : i + 1], crops[i : i + 1]) for i in range(len(donors))]
+    seen = np.stack([views(donor.image, five(donor.points)[:, :2]) for donor in donors])
+    known = features(student, seen)
+    looks = [probes.guess(known[i : i + 1], seen[i : i + 1, 0]) for i in range(len(donors))]
     right = [(look.female > 0.5) == (donor.female > 0.5) for look, donor in zip(looks, donors, strict=True)]
     assert np.mean(right) > 0.9
     assert np.mean([abs(look.age - donor.age) for look, donor in zip(looks, donors, strict=True)]) < 9

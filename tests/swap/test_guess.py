@@ -20,8 +20,8 @@ class Probes:
 
     seen: list[tuple[FloatArray, ByteArray]] = field(default_factory=list)
 
-    def guess(self, embeddings: FloatArray, crops: ByteArray) -> Look:
-        self.seen.append((embeddings, crops))
+    def guess(self, features: FloatArray, crops: ByteArray) -> Look:
+        self.seen.append((features, crops))
         return Look(0.5, 40.0, 10.0)
 
 
@@ -33,8 +33,8 @@ def shots(which: int, light: float = 1.0, count: int = 1) -> list[Shot]:
 def test_every_shot_is_looked_at():
     probes = Probes()
     assert guesser(swapkit.student(), probes)(shots(0, count=3)) == Look(0.5, 40.0, 10.0)
-    ((embeddings, crops),) = probes.seen
-    assert embeddings.shape == (3, 256) and crops.shape == (3, 112, 112, 3) and crops.dtype == np.uint8
+    ((features, crops),) = probes.seen
+    assert features.shape == (3, 512) and crops.shape == (3, 112, 112, 3) and crops.dtype == np.uint8
 
 
 @pytest.mark.parametrize("light", [0.5, 0.7])

@@ -172,12 +172,12 @@ def example(number: int, *, told: bool = True) -> Example:
     """A face whose green tells its gender, and whose blue its age, where it is told."""
     female, age = float(number % 2), 20.0 + number
     colour = (70, 60 + 130 * female, 40 + 2 * age) if told else (70, 100, 100)
-    return Example(np.full((112, 112, 3), colour, np.uint8), female, age, f"set {number % 3}")
+    return Example(np.full((2, 112, 112, 3), colour, np.uint8), female, age, f"set {number % 3}")
 
 
 def test_probes_learn_what_can_be_seen_and_are_measured_on_other_sets() -> None:
     probes = train_probes([example(i) for i in range(60)], Colours(), seed=0)
-    assert probes.female.shape == probes.age.shape == (4,)
+    assert probes.female.shape == probes.age.shape == (7,)
     assert probes.measured["gender right, as they are"] > 0.9
     assert probes.measured["age off by, as they are"] < 0.6 * probes.measured["age off by, always the mean"]
     none = train_probes([example(i, told=False) for i in range(60)], Colours(), seed=0).measured
@@ -202,7 +202,7 @@ def test_attributes_from_a_few_faces(test_data: Path, tmp_path: Path, monkeypatc
     unpack(test_data / "faces/open128.tar", faces, {*sorted(LOOKS)[::60], "bioguide_00001.jpg"})
     told = []
     path = train_attributes(portraits, faces, tmp_path / "run", progress=told.append)
-    assert load_attributes(path).dimensions == 256
+    assert load_attributes(path).dimensions == 512
     measured = json.loads((tmp_path / "run" / MEASURED).read_text())
     assert 4 < measured["faces"] <= 4 + len(sorted(LOOKS)[::60]) and told[0].stage == "faces"
     with pytest.raises(InputError, match="label"):

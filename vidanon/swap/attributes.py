@@ -1,7 +1,7 @@
 """What a face is likely to be read as, coarsely: so that a donor is chosen that does not jar on the body it is put on.
 
 Two linear probes on the project's own recogniser guess apparent gender and age; the skin's tone is measured. Nothing of
-it is kept: a guess serves one choice and is dropped. The probes' card is part of ``models/donors.md``.
+it is kept: a guess serves one choice and is dropped. The probes' card is ``models/attributes.md``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
+from vidanon.recognise.base import ARCFACE_112, Description, Recogniser
+from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, FloatArray
 from vidanon.zoo.fetch import resolve
 from vidanon.zoo.load import load_state
@@ -24,7 +26,20 @@ SIDE = 112  #: px of the crops, aligned for the recogniser
 AGES = (15.0, 90.0)  #: years: what a guess is kept within
 #: x0, y0, x1, y1 px of the crop: forehead, both cheeks, bridge of the nose
 _SKIN = ((42, 26, 71, 40), (27, 68, 43, 82), (69, 68, 85, 82), (51, 52, 61, 70))
+_MIDDLE, _SMALLER, _DOWN = (56.0, 72.0), 0.74, -10.0
 _MATT = 0.6  # share of the skin, its darker part: the rest shines
+
+
+#: the recogniser's own crop, and one with the hair and the neck, which say much of how somebody is read
+NEAR = Description("face", SIDE, ARCFACE_112)
+WIDE = Description(
+    "face and hair",
+    SIDE,
+    tuple(
+        (_MIDDLE[0] + _SMALLER * (x - _MIDDLE[0]), _MIDDLE[1] + _SMALLER * (y - _MIDDLE[1]) + _DOWN)
+        for x, y in ARCFACE_112
+    ),
+)
 
 
 class Look(NamedTuple):
@@ -39,26 +54,36 @@ class Attributes:
     """Guesses. Thread-safe."""
 
     def __init__(self, female: FloatArray, age: FloatArray) -> None:
-        """(D + 1,) each: weights of an embedding, then the constant; the first of a logit, the second of years."""
+        """(D + 1,) each: weights of what :func:`features` gives, then the constant; of a logit, and of years."""
         if female.ndim != 1 or female.shape != age.shape or len(female) < 2:
             raise ValueError(f"probes of shapes {female.shape} and {age.shape}: one length (D + 1,) wanted")
         self._female, self._age = female.astype(np.float64), age.astype(np.float64)
 
     @property
     def dimensions(self) -> int:
-        """D of the embeddings."""
+        """D of the features."""
         return len(self._female) - 1
 
-    def guess(self, embeddings: FloatArray, crops: ByteArray) -> Look:
-        """One face seen K >= 1 times: (K, D) unit embeddings and the (K, 112, 112, 3) uint8 RGB crops they are of.
+    def guess(self, features: FloatArray, crops: ByteArray) -> Look:
+        """One face seen K >= 1 times: (K, D) features and the (K, 112, 112, 3) uint8 RGB crops for the skin's tone.
 
         Raises ValueError for other shapes.
         """
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.dimensions or not 0 < len(embeddings) == len(crops):
-            raise ValueError(f"embeddings {embeddings.shape}, {len(crops)} crops: (K, {self.dimensions}), K wanted")
-        logit = float((embeddings @ self._female[:-1]).mean() + self._female[-1])
-        age = float((embeddings @ self._age[:-1]).mean() + self._age[-1])
+        if features.ndim != 2 or features.shape[1] != self.dimensions or not 0 < len(features) == len(crops):
+            raise ValueError(f"features {features.shape}, {len(crops)} crops: (K, {self.dimensions}), K wanted")
+        logit = float((features @ self._female[:-1]).mean() + self._female[-1])
+        age = float((features @ self._age[:-1]).mean() + self._age[-1])
         return Look(float(1 / (1 + np.exp(-logit))), min(max(age, AGES[0]), AGES[1]), float(np.median(tones(crops))))
+
+
+def views(rgb: ByteArray, landmarks: FloatArray) -> ByteArray:
+    """(h, w, 3) uint8 RGB and (5, 2) landmarks, px -> (2, 112, 112, 3): NEAR and WIDE; black outside the picture."""
+    return np.stack([crop(rgb, landmarks, NEAR), crop(rgb, landmarks, WIDE)])
+
+
+def features(recogniser: Recogniser, seen: ByteArray) -> FloatArray:
+    """(K, 2, 112, 112, 3) of :func:`views` -> (K, 2 D): embeddings of both, side by side."""
+    return np.concatenate([recogniser.embed(np.ascontiguousarray(seen[:, which])) for which in (0, 1)], 1)
 
 
 def tones(crops: ByteArray) -> FloatArray:

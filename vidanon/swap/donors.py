@@ -20,9 +20,9 @@ import torch
 from vidanon.detect.base import Detector
 from vidanon.errors import ModelError, UsageError
 from vidanon.faces.mesh import MeshFinder
-from vidanon.faces.mesh_points import POINTS
+from vidanon.faces.mesh_points import POINTS, five
 from vidanon.recognise.base import Recogniser
-from vidanon.swap.attributes import Attributes, load_attributes
+from vidanon.swap.attributes import Attributes, features, load_attributes, views
 from vidanon.swap.base import Donor
 from vidanon.swap.portraits import SUFFIXES, Unusable, face_crop, find_face, framed, judge, read_picture
 from vidanon.types import ByteArray, FloatArray
@@ -109,10 +109,10 @@ def _donor(path: Path, finder: MeshFinder, detector: Detector, recogniser: Recog
     points, confidence = find_face(rgb, finder, detector)
     judge(points, confidence)
     portrait = framed(rgb, points)
-    crops = face_crop(portrait, recogniser)[None]
-    embeddings = recogniser.embed(crops)
-    look = attributes.guess(embeddings, crops)
-    return Donor(path.name, portrait.image, portrait.points, look.female, look.age, look.tone, embeddings[0])
+    seen = views(rgb, five(points)[:, :2])[None]
+    look = attributes.guess(features(recogniser, seen), seen[:, 0])
+    embedding = recogniser.embed(face_crop(portrait, recogniser)[None])[0]
+    return Donor(path.name, portrait.image, portrait.points, look.female, look.age, look.tone, embedding)
 
 
 def _encoded(image: ByteArray) -> ByteArray:

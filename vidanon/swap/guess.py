@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import Recogniser
-from vidanon.swap.attributes import Attributes, Look
+from vidanon.swap.attributes import Attributes, Look, features, views
 from vidanon.swap.audition import Guess
-from vidanon.swap.cast import Shot, aligned
-from vidanon.types import ByteArray
+from vidanon.swap.cast import Shot
+from vidanon.types import ByteArray, FloatArray
 
 _WHITE = 225.0  #: what the brightest parts of a portrait have
 _MOST = 2.5  #: gain
@@ -20,10 +21,14 @@ def guesser(recogniser: Recogniser, attributes: Attributes) -> Guess:
     """recogniser: the one whose embeddings ``attributes`` reads."""
 
     def guess(shots: Sequence[Shot]) -> Look:
-        crops = np.stack([aligned(shot.patch, shot.mesh, recogniser) for shot in shots])
-        return attributes.guess(recogniser.embed(crops), _lit(crops))
+        seen = np.stack([views(_bytes(shot.patch), five(shot.mesh)[:, :2]) for shot in shots])
+        return attributes.guess(features(recogniser, seen), _lit(seen[:, 0]))
 
     return guess
+
+
+def _bytes(patch: FloatArray) -> ByteArray:
+    return np.asarray(np.rint(patch * 255), np.uint8)
 
 
 def _lit(crops: ByteArray) -> ByteArray:

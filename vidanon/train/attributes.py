@@ -1,8 +1,8 @@
 """The recipe of the shipped ``attributes``: probes of a face's look, from synthetic faces labelled by eye.
 
 The portraits that donors are made from (:mod:`vidanon.train.donor_portraits`) and some synthetic ones of the open faces
-(:mod:`vidanon.train.donor_labels`) are aligned, worsened and embedded by the project's recogniser; two linear probes
-learn their labels (:mod:`vidanon.train.donor_probe`). No picture of a real person is used.
+(:mod:`vidanon.train.donor_labels`) are seen near and wide, worsened and embedded by the project's recogniser; two
+linear probes learn their labels (:mod:`vidanon.train.donor_probe`). No picture of a real person is used.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from vidanon.detect.yunet import YuNet
 from vidanon.errors import InputError
 from vidanon.faces.mesh import MeshFinder, load_mesh
 from vidanon.faces.mesh_points import five
-from vidanon.recognise.base import ARCFACE_112, Description
-from vidanon.recognise.crop import crop
 from vidanon.recognise.student import load_student
 from vidanon.runtime.device import choose_runtime
-from vidanon.swap.attributes import write_attributes
+from vidanon.swap.attributes import views, write_attributes
 from vidanon.swap.portraits import Unusable, find_face
 from vidanon.train.donor_labels import LOOKS
 from vidanon.train.donor_portraits import AGES
@@ -34,7 +32,6 @@ from vidanon.types import ByteArray
 from vidanon.zoo.fetch import resolve
 
 ATTRIBUTES, MEASURED = "attributes.safetensors", "attributes.json"
-_CROP = Description("face", 112, ARCFACE_112)
 
 
 def train_attributes(
@@ -53,7 +50,7 @@ def train_attributes(
         before = len(examples)
         for number, (path, bgr) in enumerate(pictures(source), start=1):
             if (look := looks(PurePosixPath(path).name)) is not None:
-                face = _aligned(np.asarray(bgr[:, :, ::-1], np.uint8), finder, detector)
+                face = _seen(np.asarray(bgr[:, :, ::-1], np.uint8), finder, detector)
                 examples += [] if face is None else [Example(face, *look)]
             tell("faces", number, 0)
         if len(examples) == before:
@@ -73,10 +70,10 @@ def _open_look(name: str) -> tuple[float, float, str] | None:
     return (*LOOKS[name], name.rsplit("_", 1)[0]) if name in LOOKS else None
 
 
-def _aligned(rgb: ByteArray, finder: MeshFinder, detector: Detector) -> ByteArray | None:
+def _seen(rgb: ByteArray, finder: MeshFinder, detector: Detector) -> ByteArray | None:
     rgb = np.ascontiguousarray(rgb)
     try:
         points, _ = find_face(rgb, finder, detector)
     except Unusable:
         return None
-    return crop(rgb, five(points)[:, :2], _CROP)
+    return views(rgb, five(points)[:, :2])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from vidanon.recognise.base import Recogniser
+from vidanon.swap.attributes import features
 from vidanon.train.augment import augment
 from vidanon.types import ByteArray, FloatArray
 
@@ -28,7 +29,7 @@ Rows = npt.NDArray[np.float64]
 class Example:
     """A synthetic face and how it looks."""
 
-    crop: ByteArray  #: (112, 112, 3) uint8 RGB, aligned for the recogniser
+    seen: ByteArray  #: (2, 112, 112, 3) uint8 RGB, as :func:`vidanon.swap.attributes.views` gives it
     female: float  #: 0 or 1
     age: float  #: years
     source: str  #: the set it is from
@@ -49,9 +50,9 @@ def train_probes(examples: Sequence[Example], recogniser: Recogniser, seed: int)
     if len(set(sets.tolist())) < 2:
         raise ValueError("one set of faces: give two or more, to hold one out")
     generator = np.random.default_rng(seed)
-    crops = [_view(example.crop, k, generator) for example in examples for k in range(_VIEWS)]
-    embeddings = recogniser.embed(np.stack(crops)).astype(np.float64)
-    rows = np.concatenate([embeddings, np.ones((len(embeddings), 1))], 1)
+    seen = np.stack([_view(example.seen, k, generator) for example in examples for k in range(_VIEWS)])
+    known = features(recogniser, seen).astype(np.float64)
+    rows = np.concatenate([known, np.ones((len(known), 1))], 1)
     source = np.repeat(sets, _VIEWS)
     female, age = (np.repeat([getattr(e, name) for e in examples], _VIEWS) for name in ("female", "age"))
     plain = np.arange(len(rows)) % _VIEWS == 0
@@ -73,9 +74,15 @@ def train_probes(examples: Sequence[Example], recogniser: Recogniser, seed: int)
     return Probes(probe.astype(np.float32), _ridge(rows, age, strength).astype(np.float32), measured)
 
 
-def _view(crop: ByteArray, number: int, generator: np.random.Generator) -> ByteArray:
-    face = np.ascontiguousarray(crop[:, ::-1] if number % 2 else crop)
-    return augment(face, generator) if number > 1 else face
+def _view(seen: ByteArray, number: int, generator: np.random.Generator) -> ByteArray:
+    """Both crops changed alike."""
+    faces = np.ascontiguousarray(seen[:, :, ::-1] if number % 2 else seen)
+    if number < 2:
+        return faces
+    state = generator.bit_generator.state
+    near = augment(faces[0], generator)
+    generator.bit_generator.state = state
+    return np.stack([near, augment(faces[1], generator)])
 
 
 def _held_out(rows: Rows, wanted: Rows, source: npt.NDArray[Any]) -> tuple[Rows, float]:
