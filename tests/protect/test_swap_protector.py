@@ -21,7 +21,7 @@ from vidanon.faces.mesh_points import five
 from vidanon.protect.obscure import Pixelate
 from vidanon.protect.swap import Swap, TrackFace
 from vidanon.swap.cast import Role
-from vidanon.swap.gate import NO_DONOR, NO_MESH
+from vidanon.swap.gate import NO_DONOR, NO_MESH, UNCAST
 from vidanon.types import FaceBatch, FacePose, Frame, PlanRow, Protected
 
 PROTECT = ProtectSettings(mode="swap")
@@ -134,7 +134,7 @@ def test_a_track_without_a_role_is_pixelated_and_the_reason_told():
     out, _ = run(make({1: role(0), 3: role()}), pictures(), rows_of((1, 2)))
     faces = by_face(out)
     assert {face["instead"] for (_, track), face in faces.items() if track == 1} == {""}
-    assert {face["instead"] for (_, track), face in faces.items() if track == 2} == {NO_MESH}
+    assert {face["instead"] for (_, track), face in faces.items() if track == 2} == {UNCAST}
     assert is_pixelated(out, 2) and not is_pixelated(out, 1)
     out, _ = run(make({1: role()}), pictures(), rows_of((1,)))
     assert {face["instead"] for face in by_face(out).values()} == {NO_DONOR}

@@ -106,20 +106,27 @@ def test_a_mirror_image_twice_is_the_portrait() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 12), st.lists(st.integers(0, 5), min_size=3, max_size=3)
+    st.integers(0, 2**31),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.lists(st.integers(0, 5), min_size=3, max_size=3),
+    st.integers(1, 3),
 )
-def test_a_choice_keeps_to_its_quota_and_families(seed: int, count: int, families: int, wanted: list[int]) -> None:
+def test_a_choice_keeps_to_its_quota_and_families(
+    seed: int, count: int, families: int, wanted: list[int], siblings: int
+) -> None:
     rng = np.random.default_rng(seed)
     embeddings = rng.normal(size=(count, 4)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     family = rng.integers(0, families, count)
     group = family % 3  # a family is of one group
-    chosen = select(embeddings, group, family, dict(enumerate(wanted)))
-    assert len(set(family[chosen].tolist())) == len(chosen)
+    chosen = select(embeddings, group, family, dict(enumerate(wanted)), siblings)
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert np.bincount(family[chosen], minlength=1).max() <= siblings
     for one in range(3):
-        there = len(set(family[group == one].tolist()))
+        there = sum(min(siblings, n) for n in np.bincount(family[group == one], minlength=1).tolist())
         assert (group[chosen] == one).sum() == min(wanted[one], there)
-    np.testing.assert_array_equal(chosen, select(embeddings, group, family, dict(enumerate(wanted))))
+    np.testing.assert_array_equal(chosen, select(embeddings, group, family, dict(enumerate(wanted)), siblings))
     assert (np.diff(chosen) > 0).all()
 
     def cost(which: np.ndarray) -> float:
@@ -128,7 +135,8 @@ def test_a_choice_keeps_to_its_quota_and_families(seed: int, count: int, familie
 
     for place in range(len(chosen)):  # nobody outside would do better in anyone's place
         rest = np.delete(chosen, place)
-        for other in np.flatnonzero((group == group[chosen[place]]) & ~np.isin(family, family[rest])):
+        full = np.bincount(family[rest], minlength=families) >= siblings
+        for other in np.setdiff1d(np.flatnonzero((group == group[chosen[place]]) & ~full[family]), rest):
             assert cost(np.append(rest, other)) >= cost(chosen) - 1e-5
 
 
@@ -223,7 +231,7 @@ def test_the_recipe_on_a_few_portraits(test_data: Path, tmp_path: Path, monkeypa
     portraits = tmp_path / "portraits"
     unpack(test_data / "faces/donors384.tar", portraits, {f"{name}.jpg" for name in kept})
     told = []
-    path = recipe.train_donors(portraits, tmp_path / "run", recipe.Recipe(donors=12, mixes=1), told.append)
+    path = recipe.train_donors(portraits, tmp_path / "run", recipe.Recipe(donors=36, mixes=1), told.append)
     donors = load_donors(path)
     assert {p.stage for p in told} == {"faces", "mixes"}
     assert 3 <= len(donors) <= 8 and {donor.female for donor in donors} == {0.0, 1.0}

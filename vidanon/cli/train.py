@@ -100,8 +100,11 @@ def donors(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
     count: Annotated[
-        int, typer.Option("--count", min=6, help="Donors: women and men, dark to light in equal parts (a sixth each).")
-    ] = 48,
+        int,
+        typer.Option(
+            "--count", min=18, help="Donors at most: women and men, dark to light, young to old (an 18th each)."
+        ),
+    ] = 108,
     mixes: Annotated[int, typer.Option(min=1, help="Mixes tried of each portrait (.7 s each).")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, faces and machine type give the same donors.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the networks.")] = 1,

@@ -16,7 +16,7 @@ from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.eye_motion import smooth_gaze
-from vidanon.swap.gate import NO_DONOR, NO_MESH, gate, overlapping
+from vidanon.swap.gate import NO_DONOR, NO_MESH, UNCAST, gate, overlapping
 from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
 from vidanon.swap.patches import mirrored, to_patch, unmirrored
@@ -114,7 +114,7 @@ class Swap(Protector):
         for i, track in enumerate(batch.tracks):
             pose = batch.poses[i] if batch.poses else None
             if self._actor(track, kept) is None:
-                reasons[i] = NO_DONOR if track in self._roles else NO_MESH
+                reasons[i] = NO_DONOR if track in self._roles else UNCAST
             elif pose is None or not np.isfinite(pose.mesh).all() or not np.isfinite(batch.to_frame[i]).all():
                 reasons[i] = NO_MESH
             else:

@@ -27,14 +27,14 @@ CANDIDATES = 14  #: donors drawn and compared for a track
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
-_MARGIN = 0.2  #: below the threshold: what the surrogate says is not what another recogniser would
+_MARGIN = 0.3  #: below the threshold: what the surrogate says is not what another recogniser would
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
-_TONE, _AGE = 30.0, 18.0  #: degrees, years: differences that count as one
+_TONE, _AGE = 22.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
 _EQUAL = 0.75  #: differences that are one choice
-_GENDER = 3.0  #: differences that another apparent gender counts for
+_GENDER = 4.0  #: differences that another apparent gender counts for
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
-_DOUBT = 0.6
+_DOUBT = 0.85
 _TAKEN = 0.5  #: similarity above which two donors look alike
 
 

@@ -27,22 +27,36 @@ _MARGIN = 0.25  #: of the eye distance around the oval that is worked on
 
 
 class Actor:
-    """A donor, ready to be drawn."""
+    """A donor that can be drawn; what that takes is made when it is first asked for: most of them never are."""
 
     def __init__(self, donor: Donor, shapes: Shapes) -> None:
-        self.donor = replace(donor, points=fit_lids(donor.image, donor.points))
-        self.shape: Floats = shapes.common(self.donor.points[None])[0]
-        self.unit = float(eye_distance(donor.points))
+        self.donor = donor
+        self._shapes = shapes
+
+    @cached_property
+    def fitted(self) -> Donor:
+        """The donor, its mesh's lids where the portrait's are."""
+        return replace(self.donor, points=fit_lids(self.donor.image, self.donor.points))
+
+    @cached_property
+    def shape(self) -> Floats:
+        """(468, 3) in the common frame."""
+        return np.asarray(self._shapes.common(self.fitted.points[None])[0], np.float64)
+
+    @cached_property
+    def unit(self) -> float:
+        """px between the eyes."""
+        return float(eye_distance(self.donor.points))
 
     @cached_property
     def portrait(self) -> Portrait:
-        return Portrait(self.donor.image, skin(self.donor))
+        return Portrait(self.donor.image, skin(self.fitted))
 
     @cached_property
     def eyeballs(self) -> Eyeballs | None:
         """None where the portrait does not show its eyes: such a donor is not used."""
         try:
-            return prepare(self.donor)
+            return prepare(self.fitted)
         except ValueError:
             return None
 
@@ -107,7 +121,7 @@ class Composer:
         at = rims(local, unit, side)
         face = at.region * (1 - at.mouth)
         target = self.shapes.placed(local[None], offset)[0]
-        found = portrait_map(target, actor.donor.points, self._triangles, side)
+        found = portrait_map(target, actor.fitted.points, self._triangles, side)
         donor, clean = actor.portrait.sample(found.where, actor.unit / unit)
         if actor.eyeballs is None:
             raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")

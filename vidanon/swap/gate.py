@@ -27,6 +27,7 @@ ASTRAY = "landmarks beside the face"
 UNSURE = "not clearly seen"
 CROWDED = "overlaps another face"
 SHORT = "seen too shortly"
+UNCAST = "never seen well enough to choose a donor"
 NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
 _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least

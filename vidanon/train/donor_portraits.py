@@ -70,8 +70,10 @@ PUT_OUT = {
     "female_019-6": "a strand on the forehead",
     "female_084-3": "a strand over the brow",
     "male_028-2": "eyes pinched",
+    "male_028-9": "a moustache's shadow",
     "male_041-6": "a moustache's shadow",
     "male_070-2": "a moustache, a dark fold between the brows",
+    "male_083-8": "a moustache's ends, a tuft on the chin",
     "male_090-6": "a beard's rim",
 }
 NO_EYES = frozenset({"female_031", "female_084"})

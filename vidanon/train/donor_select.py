@@ -14,13 +14,17 @@ _ALIKE = 0.2  # similarity from which a pair costs, with the square of what is o
 
 
 def select(
-    embeddings: FloatArray, groups: npt.NDArray[Any], families: npt.NDArray[Any], quota: Mapping[int, int]
+    embeddings: FloatArray,
+    groups: npt.NDArray[Any],
+    families: npt.NDArray[Any],
+    quota: Mapping[int, int],
+    siblings: int = 1,
 ) -> npt.NDArray[np.int64]:
     """Indices, ascending, of faces that are as unlike as could be found; the same input gives the same answer.
 
     embeddings: (N, D) of unit length; groups: (N,), of each ``quota[group]`` are wanted; families: (N,), of each at
-    most one is taken. Where a group has too few families, fewer are given. Greedy, then exchanged one by one while
-    that helps.
+    most ``siblings`` are taken. Where a group has too few families, fewer are given. Greedy, then exchanged one by one
+    while that helps.
     """
     cost = np.clip((embeddings @ embeddings.T).astype(np.float64) - _ALIKE, 0, None) ** 2
     np.fill_diagonal(cost, 0)
@@ -28,7 +32,7 @@ def select(
     chosen: list[int] = []
     burden = np.zeros(len(embeddings))  # what each face costs beside those chosen
     while True:
-        free = _free(groups, families, chosen, left)
+        free = _free(groups, families, chosen, left, siblings)
         if not len(free):
             break
         # the first one: nothing is chosen yet, so the one that is least like all others
@@ -37,27 +41,41 @@ def select(
         chosen.append(best)
         burden += cost[best]
         left[int(groups[best])] -= 1
-    while _exchange(chosen, cost, groups, families):
+    while _exchange(chosen, cost, groups, families, siblings):
         pass
     return np.array(sorted(chosen), np.int64)
 
 
 def _free(
-    groups: npt.NDArray[Any], families: npt.NDArray[Any], chosen: list[int], left: Mapping[int, int]
+    groups: npt.NDArray[Any], families: npt.NDArray[Any], chosen: list[int], left: Mapping[int, int], siblings: int
 ) -> npt.NDArray[np.int64]:
     open_groups = [group for group, wanted in left.items() if wanted > 0]
-    return np.flatnonzero(np.isin(groups, open_groups) & ~np.isin(families, families[chosen]))
+    free = np.isin(groups, open_groups) & ~_full(families, chosen, siblings)
+    free[chosen] = False
+    return np.flatnonzero(free)
+
+
+def _full(families: npt.NDArray[Any], chosen: list[int], siblings: int) -> npt.NDArray[np.bool_]:
+    """(N,): whether so many of a face's family are chosen."""
+    names, counts = np.unique(families[chosen], return_counts=True)
+    return np.asarray(np.isin(families, names[counts >= siblings]))
 
 
 def _exchange(
-    chosen: list[int], cost: npt.NDArray[np.float64], groups: npt.NDArray[Any], families: npt.NDArray[Any]
+    chosen: list[int],
+    cost: npt.NDArray[np.float64],
+    groups: npt.NDArray[Any],
+    families: npt.NDArray[Any],
+    siblings: int,
 ) -> bool:
     """Put a better face in the place of each, once around; whether any was."""
     better = False
     for place, old in enumerate(chosen):
         others = chosen[:place] + chosen[place + 1 :]
         burden = cost[:, others].sum(1)
-        free = np.flatnonzero((groups == groups[old]) & ~np.isin(families, families[others]))
+        fits = (groups == groups[old]) & ~_full(families, others, siblings)
+        fits[others] = False
+        free = np.flatnonzero(fits)
         new = int(free[burden[free].argmin()])
         if burden[new] < burden[old] - 1e-9:
             chosen[place] = new

@@ -4,7 +4,7 @@
 2. From each, with others of about its look, new people are made (:mod:`vidanon.train.donor_morph`). The first portrait
    of a mix gives hair, skin and background, the others features, shape and light.
 3. A mix in which the mesh finds its face where it was put, awake and with its mouth closed, may be chosen; those that
-   are unlike one another are, as many women as men, as many of each range of skin tones
+   are unlike one another are, as many women as men, as many of each range of skin tones and of ages
    (:mod:`vidanon.train.donor_select`).
 
 Everything random is drawn from ``seed``.
@@ -45,6 +45,9 @@ from vidanon.zoo.fetch import resolve
 
 DONORS, MEASURED, SHEET = "donors.safetensors", "measured.json", "donors.jpg"
 TONES = (-10.0, 30.0)  #: degrees: between dark, middle and light
+YEARS = (35.0, 55.0)  #: between young, middle and old
+SIBLINGS = 2  #: of one first portrait, at most
+_GROUPS = 2 * (len(TONES) + 1) * (len(YEARS) + 1)
 _ALIKE = (25.0, 16.0)  # degrees of tone, years: what portraits that are mixed differ by, at most
 _STRONGER = (1.0, 1.4)  # how much further from the average the mixed shape is taken
 _BENT = (0.4, 0.9)  # how much of a difference between two people is added to it
@@ -56,7 +59,7 @@ _COLUMNS, _TILE = 8, 152  # of the sheet; px
 class Recipe:
     """What may be chosen; the defaults made the shipped file."""
 
-    donors: int = 48  #: a multiple of six: two genders, three ranges of tones
+    donors: int = 108  #: at most; a multiple of 18: two genders, three ranges of tones, three of ages
     mixes: int = 10  #: tried of each portrait
     seed: int = 0
     threads: int = 1  #: of torch
@@ -129,9 +132,10 @@ def make_candidates(
 
 
 def choose(candidates: Sequence[Candidate], count: int) -> npt.NDArray[np.int64]:
-    """Indices of ``count`` candidates that are unlike one another, evenly of both genders and three ranges of tones.
+    """Indices of ``count`` candidates that are unlike one another, evenly of both genders, three ranges of tones
+    and three of ages.
 
-    At most one of each first portrait. Fewer where a group has not enough.
+    At most SIBLINGS of each first portrait. Fewer where a group has not enough.
     """
     if not candidates:
         return np.zeros(0, np.int64)
@@ -139,7 +143,7 @@ def choose(candidates: Sequence[Candidate], count: int) -> npt.NDArray[np.int64]
     groups = np.array([_group(donor) for donor in donors])
     firsts = np.unique([candidate.parents[0] for candidate in candidates], return_inverse=True)[1]
     embeddings = np.stack([donor.embedding for donor in donors])
-    return select(embeddings, groups, firsts, dict.fromkeys(range(6), count // 6))
+    return select(embeddings, groups, firsts, dict.fromkeys(range(_GROUPS), count // _GROUPS), SIBLINGS)
 
 
 def alike(donors: Sequence[Donor], least: float) -> dict[str, float]:
@@ -222,4 +226,5 @@ def draw_mix(family: Sequence[Labelled], meshes: FloatArray, generator: np.rando
 
 
 def _group(donor: Donor) -> int:
-    return int(donor.female > 0.5) * 3 + int(np.searchsorted(TONES, donor.tone))
+    look = int(donor.female > 0.5) * (len(TONES) + 1) + int(np.searchsorted(TONES, donor.tone))
+    return look * (len(YEARS) + 1) + int(np.searchsorted(YEARS, donor.age))
