@@ -15,6 +15,7 @@ from vidanon.types import ByteArray, FloatArray
 
 _WHITE = 225.0  #: what the brightest parts of a portrait have
 _MOST = 2.5  #: gain
+_CAST = 0.5  #: how much of a colour cast is taken out: it may be the skin's own colour
 
 
 def guesser(recogniser: Recogniser, attributes: Attributes) -> Guess:
@@ -32,7 +33,8 @@ def _bytes(patch: FloatArray) -> ByteArray:
 
 
 def _lit(crops: ByteArray) -> ByteArray:
-    """The crops as bright as portraits are: in footage that is dark as a whole, skin is not."""
-    brightest = max(float(np.percentile(crops.max(-1), 97)), 1.0)
-    gain = np.clip(_WHITE / brightest, 1.0, _MOST)
+    """The crops as bright as portraits are, the light less coloured: in dark or warm footage skin is not darker."""
+    colour = np.maximum(np.percentile(crops.reshape(-1, 3), 99, axis=0), 1.0)
+    brightest = float(colour.max())
+    gain = np.clip(_WHITE / brightest, 1.0, _MOST) * (brightest / colour) ** _CAST
     return np.asarray(np.clip(crops * gain, 0, 255), np.uint8)
