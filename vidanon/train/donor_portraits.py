@@ -64,7 +64,6 @@ LEFT_OUT = {
     "painted mark": "female_092",
     "hard light": "male_057 male_087",
 }
-#: portraits whose eyes are not given to others: hair lies over a brow
 #: donors that were chosen and put out by eye: over another face, these jar
 PUT_OUT = {
     "female_019-6": "a strand on the forehead",
@@ -74,8 +73,16 @@ PUT_OUT = {
     "male_041-6": "a moustache's shadow",
     "male_070-2": "a moustache, a dark fold between the brows",
     "male_083-8": "a moustache's ends, a tuft on the chin",
+    "male_070-0": "a moustache's shadow, a tuft on the chin",
     "male_090-6": "a beard's rim",
 }
+#: men with stubble or a goatee, by eye; the faces of the others may be read as a woman's sooner
+STUBBLE = frozenset(
+    f"male_{number}"
+    for number in ["007", "012", "016", "040", "043", "048", "052", "070", "078", "085", "088", "090", "093", "098"]
+)
+SHAVEN = 0.12  #: how likely a shaven man's face is to be read as a woman's: a guess, used to weigh
+#: portraits whose eyes are not given to others: hair lies over a brow
 NO_EYES = frozenset({"female_031", "female_084"})
 _REASONS = {name: reason for reason, names in LEFT_OUT.items() for name in names.split()}
 _CROP = Description("face", 112, ARCFACE_112)

@@ -36,7 +36,7 @@ from vidanon.swap.base import Donor
 from vidanon.swap.donors import write_donors
 from vidanon.swap.portraits import Portrait, Unusable, face_crop, find_face, judge
 from vidanon.train.donor_morph import Mix, draw_bend, mirrored, morph, on_canvas
-from vidanon.train.donor_portraits import NO_EYES, PUT_OUT, Labelled, read_labelled
+from vidanon.train.donor_portraits import NO_EYES, PUT_OUT, SHAVEN, STUBBLE, Labelled, read_labelled
 from vidanon.train.donor_select import select
 from vidanon.train.progress import Clock, Progress
 from vidanon.train.state import write_text
@@ -201,9 +201,8 @@ def _candidate(
         [0, 0, 0, *mix.features.values()], minlength=len(family)
     )  # skin weighs as much as three features
     age = float(np.average([p.age for p in family], weights=seen))
-    donor = Donor(
-        name, made.image, points, family[0].female, age, float(tones(crop)[0]), student.embed(crop)[0]
-    )  # fmt: skip
+    female = family[0].female if family[0].name in STUBBLE else max(family[0].female, SHAVEN)
+    donor = Donor(name, made.image, points, female, age, float(tones(crop)[0]), student.embed(crop)[0])
     return Candidate(donor, tuple(p.name for p in family))
 
 
