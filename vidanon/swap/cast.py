@@ -9,9 +9,8 @@ every donor, which cannot be guessed without the key, and the best score wins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from vidanon.swap.composite import Actor, Composer
 from vidanon.types import FloatArray
 
 CANDIDATES = 14  #: donors drawn and compared for a track
+MOST = 35  #: where few of them are unlike enough
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
@@ -32,6 +32,7 @@ _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 22.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
 _EQUAL = 0.75  #: differences that are one choice
+_CHOICE = 4  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 4.0  #: differences that another apparent gender counts for
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
 _DOUBT = 0.85
@@ -78,13 +79,15 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        tried = list(islice((d for d in order if self._actors[d].eyeballs is not None), CANDIDATES))
-        margins = {d: self._margin(shots[:FRAMES], shape, self._actors[d], sources) for d in tried}
-        cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in tried if margins[d] <= 0}
-        # among those that fit about equally well, the key decides
-        best = min(cost.values(), default=0.0)
-        order = sorted(cost, key=lambda d: (int((cost[d] - best) / _EQUAL), -float(scores[d])))
-        return Role(tuple(order[:STAND_BY]), np.asarray(shape, np.float64))
+        margins: dict[int, float] = {}
+        for donor in order:
+            enough = sum(margin <= -_MARGIN / 2 for margin in margins.values()) >= _CHOICE
+            if len(margins) >= (CANDIDATES if enough else MOST):
+                break
+            if self._actors[donor].eyeballs is not None:
+                margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
+        cost = {d: unlike[d] + _NEAR * max(0.0, m + _MARGIN) for d, m in margins.items() if m <= 0}
+        return Role(tuple(_by_key(cost, scores)[:STAND_BY]), np.asarray(shape, np.float64))
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)
@@ -115,6 +118,15 @@ class Casting:
 
     def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
         return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))
+
+
+def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:
+    """Donors, first the one to take: among those that fit about equally well, and some more where they are few, the key
+    decides. Without that, who has a photo of the person could tell the donor."""
+    order = sorted(cost, key=lambda d: cost[d])
+    near = sum(cost[d] - cost[order[0]] <= _EQUAL for d in order)
+    chosen = order[: max(near, _CHOICE)]
+    return sorted(chosen, key=lambda d: -float(scores[d])) + order[len(chosen) :]
 
 
 def aligned(patch: FloatArray, mesh: FloatArray, recogniser: Recogniser) -> np.ndarray:
