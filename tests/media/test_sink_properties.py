@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from writekit import cut, frames, shown, write
 
@@ -30,6 +30,7 @@ def timelines(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 
 @settings(max_examples=40, deadline=None)
 @given(timelines(), st.sampled_from([".mp4", ".mov", ".mkv"]), st.sampled_from(["libx264", "libvpx-vp9"]))
+@example(([0, 1, 2, 515, 1027, 1028, 1029], [1, 3, 1, 2]), ".mp4", "libx264")  # a key picture near the end of a rush
 def test_every_picture_at_its_time(timeline: tuple[list[int], list[int]], extension: str, encoder: str) -> None:
     pts, lengths = timeline
     if extension == ".mov":

@@ -61,6 +61,7 @@ class FileSink(Sink):
         self._first_pts = 0
         self._first_dts = 0
         self._end = 0  # pts where the last picture ends, before the shift
+        self._ends, self._reach = 0, -1  # pts where the muxer thinks the track ends, and that it must reach beyond
         self._packets = 0
         self._raised = 0
         self._rounded = False  # some pts is no whole millisecond
@@ -205,6 +206,7 @@ class FileSink(Sink):
                 raise OutputError(f"{encoder} holds back more pictures than it said; choose another encoder")
             packet.duration = encoded.duration or self._step
             packet.stream = self._video
+            self._reach_beyond(packet)
             self._mux_pending()
             self._pending = packet
             self._packets += 1
@@ -231,11 +233,24 @@ class FileSink(Sink):
             self._output.mux(sound)
         self._output.mux(packet)
 
+    def _reach_beyond(self, packet: av.Packet[Any]) -> None:
+        """To libav's reader a key picture lasts as long as the next one's *decoding* is away, and an MP4's edit list
+        ends with the first key picture that lasts to its end: what comes after it would not be shown."""
+        before = self._pending
+        if before is None or None in (before.pts, before.dts, packet.dts):
+            return
+        assert before.pts is not None and before.dts is not None and packet.dts is not None
+        self._ends = max(self._ends, before.pts + (before.duration or 0))
+        if before.is_keyframe:
+            self._reach = max(self._reach, before.pts + packet.dts - before.dts)
+
     def _mux_last(self) -> None:
         """MP4 counts in decoding times: the last packet lasts until the last picture ends, whichever that is."""
         packet = self._pending
-        assert packet is not None and packet.dts is not None
+        assert packet is not None and packet.dts is not None and packet.pts is not None
         packet.duration = max(1, (self._end - self._first_pts) - (packet.dts - self._first_dts))
+        if max(self._ends, packet.pts + packet.duration) <= self._reach:
+            packet.duration = self._reach + 1 - packet.pts
         self._mux_pending()
 
     def _rising(self, segment: EncodedSegment) -> dict[int, int]:
