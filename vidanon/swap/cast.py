@@ -86,7 +86,11 @@ class Casting:
                 break
             if self._actors[donor].eyeballs is not None:
                 margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
-        cost = {d: unlike[d] + _NEAR * max(0.0, m + _MARGIN) for d, m in margins.items() if m <= 0}
+        usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
+        sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
+        # what is unlike by little on a few frames is recognised on others
+        usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
+        cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
         return Role(tuple(_by_key(cost, scores)[:STAND_BY]), np.asarray(shape, np.float64))
 
     def _free(self, taken: Iterable[int]) -> list[int]:
