@@ -90,7 +90,7 @@ def render_swap(
     role = Role(donors, actors[PORTRAIT].shape)
     finder = swapkit.KnownFinder(portrait()[1])
     cover = Pixelate(config.protect, 0)
-    protector = Swap(config.swap, cover, finder, composer, actors, {1: role}, 0)  # type: ignore[arg-type]
+    protector = Swap(config.swap, cover, finder, composer, actors, {1: role}, 0, 1.3)  # type: ignore[arg-type]
     with (
         open_source(clip, config.limits) as source,
         open_sink(output, clip, source.info, config.encode) as sink,

@@ -217,7 +217,7 @@ def test_flicker_tells_a_steady_disguise_from_a_new_one_each_frame() -> None:
             measures.add(frame, [face()], ground.astype(np.uint8), out, False, False)
     assert steady.result.flicker == pytest.approx(0)
     assert wild.result.flicker == pytest.approx(2**0.5, rel=0.1), "independent pictures without a mean"
-    assert steady.result.still_flicker == pytest.approx(0) and steady.result.restlessness is None
+    assert steady.result.still_flicker == pytest.approx(0) and steady.result.change_ratio is None
 
 
 def test_a_still_picture_on_a_moving_face_flickers_as_much_as_the_face_moves() -> None:
@@ -227,8 +227,8 @@ def test_a_still_picture_on_a_moving_face_flickers_as_much_as_the_face_moves() -
         still.add(frame, [face()], moving, noisy(99), False, False)
         same.add(frame, [face()], moving, np.asarray(moving // 2, np.uint8), False, False)
     assert still.result.flicker == pytest.approx(still.result.still_flicker)
-    assert still.result.restlessness == pytest.approx(0)
-    assert same.result.restlessness == pytest.approx(0.5, abs=0.02)
+    assert still.result.change_ratio == pytest.approx(0)
+    assert same.result.change_ratio == pytest.approx(0.5, abs=0.02)
     assert (same.result.flicker or 0) < (same.result.still_flicker or 0)
 
 

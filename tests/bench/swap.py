@@ -127,7 +127,7 @@ def of_clips(
         "picture": together(runs),
         "flicker": together(runs).flicker,
         "still_flicker": together(runs).still_flicker,
-        "restlessness": together(runs).restlessness,
+        "change_ratio": together(runs).change_ratio,
         "warp": together(runs).warp,
         "found_again": found_again(runs),
         "left_out": left_out([reason for r in runs for reason in r.reasons]),
@@ -257,7 +257,7 @@ def by_clip(run: ClipRun) -> dict[str, Any]:
     return {
         "name": run.name, "frames": run.frames, "left_out": left_out(run.reasons), "looks": figures(run.quality),
         "flicker": run.picture.flicker, "still_flicker": run.picture.still_flicker,
-        "restlessness": run.picture.restlessness, "warp": run.picture.warp, "again": run.again,
+        "change_ratio": run.picture.change_ratio, "warp": run.picture.warp, "again": run.again,
         "run": told([run.made.report]),
     }  # fmt: skip
 

@@ -62,7 +62,7 @@ def picture_row(clip: ClipRun) -> list[str]:
         quality["sharpness"]["50"],
         clip.picture.flicker,
         clip.picture.still_flicker,
-        clip.picture.restlessness,
+        clip.picture.change_ratio,
         clip.picture.warp,
     ]
     eyes = f"{min(clip.faces.eyes):.0f}-{max(clip.faces.eyes):.0f}" if len(clip.faces) else "-"
@@ -79,7 +79,7 @@ def clips(runs: Sequence[ClipRun], judges: Sequence[Recogniser], strangers: Dist
     said += table(head, [identity_row(run, judges, strangers) for run in runs])
     head = [
         "clip", "enlarged", "frames", "faces", "count", "judged", "eyes px", "swapped %", "landmarks", "gaze",
-        "sharpness", "flicker", "still", "restless", "warp",
+        "sharpness", "flicker", "still", "change", "warp",
     ]  # fmt: skip
     return f"{said}\n\n{table(head, [picture_row(run) for run in runs])}"
 
@@ -131,7 +131,7 @@ def lasting(sums: Picture, again: Mapping[str, Mapping[str, Any]]) -> list[tuple
     rows = [
         ("flicker", text(sums.flicker, "ratio")),
         ("  of a still picture in its place", text(sums.still_flicker, "ratio")),
-        ("change from frame to frame, output / source", text(sums.restlessness, "ratio")),
+        ("change from frame to frame, output / source", text(sums.change_ratio, "ratio")),
         ("warp error, output / source", text(sums.warp, "ratio")),
         ("faces with detail like the source's", f"{sums.clear} of {sums.faces}"),
     ]

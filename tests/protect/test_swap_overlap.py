@@ -53,12 +53,16 @@ def scene(gap: float) -> tuple[np.ndarray, list[np.ndarray]]:
     return picture, [points, other + np.array([x, y, 0], np.float32)]
 
 
-def rendered(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
-    """Of the middle frame: luma of source and output, the small face's box, and why faces were not swapped."""
+def rendered(
+    gap: float, swapped: tuple[int, ...] = (1, 2)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
+    """Of the middle frame: luma of source and output, the small face's box, and why faces were not swapped.
+
+    swapped: tracks that somebody plays; the large face is 1, the small one 2."""
     picture, meshes = scene(gap)
     frames = [swapkit.frame_of(picture, i) for i in range(FRAMES)]
     rows = [swapkit.row_of(points, i, track) for i in range(FRAMES) for track, points in enumerate(meshes, 1)]
-    roles = {t: Role((0,), swapkit.actors()[who].shape) for t, who in ((1, WHO), (2, BESIDE))}
+    roles = {t: Role((0,), swapkit.actors()[who].shape) for t, who in ((1, WHO), (2, BESIDE)) if t in swapped}
     swap = Swap(
         SwapSettings(),
         Pixelate(PROTECT, 7),
@@ -67,6 +71,7 @@ def rendered(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[
         swapkit.actors(),
         roles,
         0,
+        PROTECT.mask_scale,
     )
     posed: list[PlanRow]
     posed, states = swap.prepare(frames, rows, {})
@@ -94,6 +99,13 @@ def brought_back(source: np.ndarray, output: np.ndarray, box: np.ndarray) -> flo
     return float((before[at] * after[at]).sum() / (before[at] ** 2).sum())
 
 
+def margin(box: np.ndarray) -> np.ndarray:
+    """A box whose sixth nearest the large face is the margin that a cover has beside the middle of the small one."""
+    x0, y0, x1, y1 = box
+    wide, high = (PROTECT.mask_scale - 1) / 2 * 0.8 * (x1 - x0), y1 - y0
+    return np.array([x1 - 5 * wide, y0 + 0.35 * high, x1 + wide, y1 - 0.35 * high])
+
+
 @pytest.mark.parametrize("gap", [-0.4, -0.2, -0.05])
 def test_where_faces_overlap_nobody_is_brought_back(gap):
     source, output, box, reasons = rendered(gap)
@@ -106,6 +118,19 @@ def test_the_judge_sees_who_is_brought_back_without_the_gate(monkeypatch):
     assert max(brought_back(*rendered(gap)[:3]) for gap in (-0.4, -0.2)) > 0.3
 
 
+@pytest.mark.parametrize("gap", [-0.2, 0.0, 0.1])
+def test_the_margin_of_a_covered_neighbour_stays_covered(gap):
+    source, output, box, reasons = rendered(gap, swapped=(1,))
+    assert set(reasons[0]) == {CROWDED}
+    assert abs(brought_back(source, output, margin(box))) < 0.15
+
+
+def test_the_judge_sees_a_margin_brought_back_without_the_gate(monkeypatch):
+    monkeypatch.setattr(vidanon.protect.swap, "overlapping", lambda *any: False)
+    source, output, box, _ = rendered(0.0, swapped=(1,))
+    assert brought_back(source, output, margin(box)) > 0.3
+
+
 def test_faces_beside_each_other_are_both_swapped():
-    _, _, _, reasons = rendered(0.3)
+    _, _, _, reasons = rendered(0.5)
     assert set(reasons[0]) == {""} and set(reasons[1]) == {""}

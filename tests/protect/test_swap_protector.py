@@ -62,6 +62,7 @@ def make(roles: dict[int, Role], hidden: frozenset[int] = frozenset(), seed: int
         swapkit.actors(),
         roles,
         seed,
+        PROTECT.mask_scale,
     )
 
 

@@ -242,7 +242,7 @@ def _picture(result: AuditResult) -> str:
         [_explained("Flicker of a still picture", "what a picture that does not move at all would have in the same "
                     "place: it is the original's own motion and noise"), number(p.still_flicker, "ratio")],
         [_explained("Change", "of the aligned face from frame to frame, over the original's; 1 is as lively"),
-         number(p.restlessness, "ratio")],
+         number(p.change_ratio, "ratio")],
         [_explained(
             "Warp error",
             "how badly each picture follows from the one before along the original's motion, over the original's own; "

@@ -61,7 +61,7 @@ class Picture:
         return self.moved_in / self.disguise if self.disguise else None
 
     @property
-    def restlessness(self) -> float | None:
+    def change_ratio(self) -> float | None:
         """Change of the aligned face from frame to frame, the output's over the original's; 1 is as lively."""
         return self.moved_out / self.moved_in if self.moved_in else None
 

@@ -100,7 +100,7 @@ class AuditResult:
         picture = self.picture
         made["picture"] |= _plain({
             "flicker": picture.flicker, "still_flicker": picture.still_flicker,
-            "restlessness": picture.restlessness, "warp_ratio": picture.warp,
+            "change_ratio": picture.change_ratio, "warp_ratio": picture.warp,
             "psnr_on": picture.psnr("on"), "psnr_off": picture.psnr("off"),
             "ssim_on": picture.ssim("on"), "ssim_off": picture.ssim("off"),
         })  # fmt: skip

@@ -237,7 +237,7 @@ class FileSink(Sink):
         """To libav's reader a key picture lasts as long as the next one's *decoding* is away, and an MP4's edit list
         ends with the first key picture that lasts to its end: what comes after it would not be shown."""
         before = self._pending
-        if before is None or None in (before.pts, before.dts, packet.dts):
+        if before is None:
             return
         assert before.pts is not None and before.dts is not None and packet.dts is not None
         self._ends = max(self._ends, before.pts + (before.duration or 0))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from vidanon.config import SwapSettings
+from vidanon.faces.cover import grown
 from vidanon.faces.mesh import MeshFinder
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Pixelate
@@ -51,9 +52,10 @@ class Swap(Protector):
         actors: Sequence[Actor],
         roles: Mapping[int, Role],
         seed: int,
+        reach: float,
     ) -> None:
         """cover: what protects the faces that are not swapped. roles: by track, who plays it; tracks without one are
-        not swapped. seed: of the grain."""
+        not swapped. seed: of the grain. reach: of the cover's mask, box sizes."""
         self._settings = settings
         self._cover = cover
         self._finder = finder
@@ -61,6 +63,7 @@ class Swap(Protector):
         self._actors = actors
         self._roles = roles
         self._seed = seed
+        self._reach = reach
 
     def prepare(
         self, frames: Sequence[Frame], rows: Sequence[PlanRow], states: TrackStates
@@ -71,7 +74,7 @@ class Swap(Protector):
         by_index = {frame.index: frame for frame in frames}
         boxes: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
         for row in rows:
-            boxes[row.frame].append((row.track, row.box))
+            boxes[row.frame].append((row.track, grown(row.box, self._reach)))
         acted = [row for row in rows if self._actor(row.track, kept) is not None]
         for track, seen in find_meshes(self._finder, frames, acted).items():
             state: TrackFace = kept.get(track, TrackFace())

@@ -54,4 +54,4 @@ def make_swap(
     roles = audition(frames, plan, casting, finder, guess, config.protect, config.swap, progress)
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
-    return Swap(config.swap, cover, finder, composer, actors, roles, grain)
+    return Swap(config.swap, cover, finder, composer, actors, roles, grain, config.protect.mask_scale)

@@ -20,7 +20,7 @@ from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
 from vidanon.swap.composite import Actor, Composer
-from vidanon.types import FloatArray
+from vidanon.types import ByteArray, FloatArray
 
 CANDIDATES = 14  #: donors drawn and compared for a track
 MOST = 35  #: where few of them are unlike enough
@@ -133,10 +133,13 @@ def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:
     return sorted(chosen, key=lambda d: -float(scores[d])) + order[len(chosen) :]
 
 
-def aligned(patch: FloatArray, mesh: FloatArray, recogniser: Recogniser) -> np.ndarray:
+def aligned(patch: FloatArray, mesh: FloatArray, recogniser: Recogniser) -> ByteArray:
     """(size, size, 3) uint8: the face as the recogniser takes it."""
-    picture = np.asarray(np.rint(patch * 255), np.uint8)
-    return crop(picture, five(mesh)[:, :2], recogniser.description)
+    return crop(eight_bit(patch), five(mesh)[:, :2], recogniser.description)
+
+
+def eight_bit(patch: FloatArray) -> ByteArray:
+    return np.asarray(np.rint(patch * 255), np.uint8)
 
 
 def _code(key: bytes, name: str, dimensions: int) -> FloatArray:

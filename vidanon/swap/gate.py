@@ -81,7 +81,8 @@ def gate(
 
 
 def overlapping(box: FloatArray, mesh: FloatArray, others: Sequence[FloatArray]) -> bool:
-    """Whether a new face on ``mesh`` (468, 3), of a face in ``box``, would reach into one of the ``others`` (4,) boxes.
+    """Whether a new face on ``mesh`` (468, 3), of a face in ``box``, would reach into one of the ``others``: (4,) boxes
+    about all that is covered of other faces.
 
     The rim of a new face and its open mouth show the source: over another face they would bring back what was taken
     away there.

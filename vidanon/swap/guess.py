@@ -10,8 +10,8 @@ from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import Recogniser
 from vidanon.swap.attributes import Attributes, Look, features, views
 from vidanon.swap.audition import Guess
-from vidanon.swap.cast import Shot
-from vidanon.types import ByteArray, FloatArray
+from vidanon.swap.cast import Shot, eight_bit
+from vidanon.types import ByteArray
 
 _WHITE = 225.0  #: what the brightest parts of a portrait have
 _MOST = 2.5  #: gain
@@ -22,14 +22,10 @@ def guesser(recogniser: Recogniser, attributes: Attributes) -> Guess:
     """recogniser: the one whose embeddings ``attributes`` reads."""
 
     def guess(shots: Sequence[Shot]) -> Look:
-        seen = np.stack([views(_bytes(shot.patch), five(shot.mesh)[:, :2]) for shot in shots])
+        seen = np.stack([views(eight_bit(shot.patch), five(shot.mesh)[:, :2]) for shot in shots])
         return attributes.guess(features(recogniser, seen), _lit(seen[:, 0]))
 
     return guess
-
-
-def _bytes(patch: FloatArray) -> ByteArray:
-    return np.asarray(np.rint(patch * 255), np.uint8)
 
 
 def _lit(crops: ByteArray) -> ByteArray:

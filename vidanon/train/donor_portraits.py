@@ -17,9 +17,8 @@ from vidanon.detect.base import Detector
 from vidanon.errors import InputError
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import five
-from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.recognise.crop import crop
-from vidanon.swap.attributes import tones
+from vidanon.swap.attributes import NEAR, tones
 from vidanon.swap.portraits import Portrait, Unusable, find_face, judge
 from vidanon.train.faces import pictures
 
@@ -71,9 +70,9 @@ PUT_OUT = {
     "male_028-2": "eyes pinched",
     "male_028-9": "a moustache's shadow",
     "male_041-6": "a moustache's shadow",
+    "male_070-0": "a moustache's shadow, a tuft on the chin",
     "male_070-2": "a moustache, a dark fold between the brows",
     "male_083-8": "a moustache's ends, a tuft on the chin",
-    "male_070-0": "a moustache's shadow, a tuft on the chin",
     "male_090-6": "a beard's rim",
 }
 #: men with stubble or a goatee, by eye; the faces of the others may be read as a woman's sooner
@@ -85,7 +84,6 @@ SHAVEN = 0.12  #: how likely a shaven man's face is to be read as a woman's: a g
 #: portraits whose eyes are not given to others: hair lies over a brow
 NO_EYES = frozenset({"female_031", "female_084"})
 _REASONS = {name: reason for reason, names in LEFT_OUT.items() for name in names.split()}
-_CROP = Description("face", 112, ARCFACE_112)
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def read_labelled(
             judge(points, confidence)
         except Unusable as error:
             reason = reason or str(error)
-        face = crop(image, five(points)[:, :2], _CROP)
+        face = crop(image, five(points)[:, :2], NEAR)
         female, tone = float(name.startswith("female")), float(tones(face[None])[0])
         out.append(Labelled(name, Portrait(image, points), female, float(AGES[name]), tone, reason))
     return out
