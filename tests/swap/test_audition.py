@@ -17,7 +17,8 @@ from vidanon.faces.mesh import Meshes
 from vidanon.faces.mesh_points import five
 from vidanon.swap.attributes import Look
 from vidanon.swap.audition import LOOKS, SHOT, audition
-from vidanon.swap.cast import Role, Shot
+from vidanon.swap.base import Shot
+from vidanon.swap.cast import Role
 from vidanon.track.plan import Plan
 from vidanon.types import Action, Frame, PlanRow, RowState
 

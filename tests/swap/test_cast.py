@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.swap import swapkit
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.swap.attributes import Look
-from vidanon.swap.base import Donor
-from vidanon.swap.cast import STAND_BY, Casting, Role, Shot
+from vidanon.swap.base import Donor, Shot
+from vidanon.swap.cast import STAND_BY, Casting, Role
 from vidanon.swap.composite import Drawn
 from vidanon.swap.shape import Shapes
 from vidanon.types import ByteArray, FloatArray, Layer

@@ -9,7 +9,7 @@ import pytest
 
 from tests.swap import swapkit
 from vidanon.swap.attributes import Look, load_attributes
-from vidanon.swap.cast import Shot
+from vidanon.swap.base import Shot
 from vidanon.swap.guess import guesser
 from vidanon.types import ByteArray, FloatArray
 

@@ -141,8 +141,10 @@ class Swap(Protector):
             if look is None or batch.frames[i] % _MEASURED == 0:
                 look = _mixed(look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
-            offset = self._composer.shapes.offset(actor.shape, self._roles[track].shape)
-            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze)
+            role = self._roles[track]
+            offset = self._composer.shapes.offset(actor.shape, role.shape)
+            retouch = role.retouch(state.turn)
+            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch)
             if turn:
                 drawn = drawn.mirrored()
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask

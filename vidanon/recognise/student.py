@@ -61,12 +61,18 @@ class Student:
         with torch.inference_mode():
             for start in range(0, len(patches), _CHUNK):
                 pixels = torch.from_numpy(np.ascontiguousarray(patches[start : start + _CHUNK])).to(self._device)
-                # a view of (N, H, W, 3) is channels-last already; less 127.5, pixels are exact in bfloat16
-                x = pixels.permute(0, 3, 1, 2).to(self._dtype)
-                x = (x - self._description.offset) / self._description.scale
-                embedding = torch.nn.functional.normalize(self._net(x).float(), dim=1)
-                out[start : start + _CHUNK] = embedding.cpu().numpy()
+                # a view of (N, H, W, 3) is channels-last already
+                out[start : start + _CHUNK] = self.embed_tensor(pixels.permute(0, 3, 1, 2)).cpu().numpy()
         return out
+
+    def embed_tensor(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 3, 112, 112) RGB in 0..255 -> (N, dimensions) float32 of unit norm, on the device of the network.
+
+        A gradient can be taken through it.
+        """
+        # less 127.5, whole pixels are exact in bfloat16
+        x = (pixels.to(self._device, self._dtype) - self._description.offset) / self._description.scale
+        return torch.nn.functional.normalize(self._net(x).float(), dim=1)
 
 
 def load_student(runtime: Runtime, path: Path | None = None) -> Student:

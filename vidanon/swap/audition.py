@@ -18,7 +18,8 @@ from vidanon.faces.gather import gather
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import eye_distance, yaw
 from vidanon.swap.attributes import Look
-from vidanon.swap.cast import Casting, Role, Shot
+from vidanon.swap.base import Shot
+from vidanon.swap.cast import Casting, Role
 from vidanon.swap.patches import to_patch, unmirrored
 from vidanon.track.plan import Plan
 from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo

@@ -1,4 +1,4 @@
-"""What the swap is made from: synthetic portraits, each with its mesh and what is needed to choose among them."""
+"""What the swap is made from: synthetic portraits with what is needed to choose among them, and looks at the source."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ class Donor:
     age: float  #: apparent, years; the same
     tone: float  #: skin: individual typology angle, degrees (-60 very dark .. 60 very light)
     embedding: FloatArray  #: (D,) of unit length, by the project's own recogniser
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One look at a face of the source."""
+
+    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
+    mesh: FloatArray  #: (468, 3) px of the patch

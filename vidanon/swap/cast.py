@@ -9,7 +9,7 @@ every donor, which cannot be guessed without the key, and the best score wins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
+from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import ByteArray, FloatArray
 
@@ -40,38 +41,45 @@ _TAKEN = 0.5  #: similarity above which two donors look alike
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One look at a face of the source."""
-
-    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
-    mesh: FloatArray  #: (468, 3) px of the patch
-
-
-@dataclass(frozen=True)
 class Role:
     """What swap has to know of a track."""
 
     donors: tuple[int, ...]  #: indices, best first; empty: none was different enough
     shape: Floats  #: (468, 3) the source's mean shape in the common frame
+    retouches: tuple[FloatArray, ...] = ()  #: of the donors' portraits, one each; none: they are drawn as they are
+
+    def retouch(self, turn: int) -> FloatArray | None:
+        """Of the donor whose turn it is."""
+        return self.retouches[turn] if self.retouches else None
+
+
+Retouch = Callable[[Sequence[Shot], Floats, Actor], FloatArray]
 
 
 class Casting:
     """Chooses donors; one method."""
 
     def __init__(
-        self, composer: Composer, actors: Sequence[Actor], surrogates: Sequence[Recogniser], key: bytes
+        self,
+        composer: Composer,
+        actors: Sequence[Actor],
+        surrogates: Sequence[Recogniser],
+        key: bytes,
+        retouch: Retouch | None = None,
     ) -> None:
-        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret."""
+        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret. retouch: fits a
+        portrait to the source, without it portraits are used as they are."""
         self._composer = composer
         self._actors = actors
         self._surrogates = surrogates
+        self._retouch = retouch
         self._codes = np.stack([_code(key, a.donor.name, a.donor.embedding.shape[0]) for a in actors])
         alike = np.stack([a.donor.embedding for a in actors])
         self._alike = alike @ alike.T
 
     def choose(self, shots: Sequence[Shot], looks: Look, taken: Iterable[int] = ()) -> Role:
         """shots: several looks at one person, the best first. taken: donors whose faces are seen beside this one."""
-        shape = np.mean(self._composer.shapes.common(np.stack([shot.mesh for shot in shots])), axis=0)
+        shape: Floats = np.mean(self._composer.shapes.common(np.stack([shot.mesh for shot in shots])), axis=0)
         sources = [self._embeddings([(shot.patch, shot.mesh) for shot in shots], which) for which in self._surrogates]
         scores = self._codes @ sources[0].mean(0)
         free = self._free(taken)
@@ -91,7 +99,10 @@ class Casting:
         # what is unlike by little on a few frames is recognised on others
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
-        return Role(tuple(_by_key(cost, scores)[:STAND_BY]), np.asarray(shape, np.float64))
+        chosen = tuple(_by_key(cost, scores)[:STAND_BY])
+        if self._retouch is None:
+            return Role(chosen, shape)
+        return Role(chosen, shape, tuple(self._retouch(shots, shape, self._actors[d]) for d in chosen))
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)

@@ -18,7 +18,7 @@ from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoot
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.shape import Shapes
 from vidanon.swap.skin import skin
-from vidanon.swap.warp import Portrait, portrait_map
+from vidanon.swap.warp import Portrait, portrait_map, retouch_at
 from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
@@ -90,6 +90,13 @@ class Composer:
         at = rims(mesh, unit, patch.shape[0])
         return look(patch, inner(at), unit)
 
+    def trace(self, mesh: FloatArray, size: int, offset: Floats, actor: Actor) -> tuple[FloatArray, FloatArray]:
+        """Where each pixel of a (size, size) patch comes from in the actor's portrait, (size, size, 2) as a
+        :class:`PortraitMap` has it, and the share (size, size) that the new face has of it."""
+        at = rims(mesh, float(eye_distance(mesh)), size)
+        target = self.shapes.placed(mesh[None], offset)[0]
+        return portrait_map(target, actor.fitted.points, self._triangles, size).where, at.middle * (1 - at.mouth)
+
     def draw(
         self,
         patch: FloatArray,
@@ -99,11 +106,13 @@ class Composer:
         wanted: Look | None,
         rng: np.random.Generator,
         gaze: tuple[float, float] = (float("nan"), float("nan")),
+        retouch: FloatArray | None = None,
     ) -> Drawn:
         """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
 
         wanted: contrast and sharpness to meet, None: those of this very patch. gaze: as
-        :func:`vidanon.swap.iris.gaze` gives it; the donor's own where it is NaN.
+        :func:`vidanon.swap.iris.gaze` gives it; the donor's own where it is NaN. retouch: of the donor's portrait, as
+        :class:`vidanon.swap.retouch.Retoucher` gives it.
         """
         out, mask = patch.copy(), np.zeros(patch.shape[:2], np.float32)
         unit = float(eye_distance(mesh))
@@ -131,6 +140,8 @@ class Composer:
         donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
         donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
+        if retouch is not None:
+            donor = np.clip(donor * (1 + retouch_at(retouch, found.where, actor.donor.image.shape[0]))[..., None], 0, 1)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)

@@ -10,7 +10,8 @@ from vidanon.faces.mesh_points import five
 from vidanon.recognise.base import Recogniser
 from vidanon.swap.attributes import Attributes, Look, features, views
 from vidanon.swap.audition import Guess
-from vidanon.swap.cast import Shot, eight_bit
+from vidanon.swap.base import Shot
+from vidanon.swap.cast import eight_bit
 from vidanon.types import ByteArray
 
 _WHITE = 225.0  #: what the brightest parts of a portrait have

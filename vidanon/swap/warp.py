@@ -75,6 +75,15 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     return PortraitMap(where, clear)
 
 
+def retouch_at(retouch: FloatArray, where: FloatArray, portrait: int) -> FloatArray:
+    """(N, N) over a portrait of ``portrait`` px -> (S, S) at the places ``where`` of a :class:`PortraitMap`; 0 where it
+    does not reach."""
+    half = np.float32(0.5)
+    at = (where + half) * np.float32(len(retouch) / portrait) - half
+    found = cv2.remap(retouch, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(found, np.float32)
+
+
 class Portrait:
     """A portrait at several sizes, so that bringing it to a small face does not skip pixels."""
 
