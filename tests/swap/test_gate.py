@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.swap import swapkit
 from vidanon.config import SwapSettings
-from vidanon.faces.mesh_points import OVAL, eye_distance, five
-from vidanon.swap.gate import ASTRAY, CROWDED, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate, overlapping
+from vidanon.faces.mesh_points import eye_distance, five
+from vidanon.swap.gate import ASTRAY, CROWDED, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate
 from vidanon.swap.poses import Seen
 
 RATE = 25.0
@@ -81,27 +81,6 @@ def test_a_face_beside_another_is_covered_for_as_long_and_fades_around():
     out = gate(found, meshes, crowded, RATE, SETTINGS, fresh=True, before=0.0)
     assert (out.share[20:40] == 0).all() and set(out.reasons[20:40]) == {CROWDED}
     assert out.share[[0, -1]].min() == 1 and 0 < out.share[19] < 1 and 0 < out.share[40] < 1
-
-
-def test_faces_overlap_where_the_new_face_or_the_box_reaches_into_the_other_box():
-    points = mesh()
-    low, high = points[list(OVAL), :2].min(0), points[list(OVAL), :2].max(0)
-    inner = np.concatenate([low + 20, high - 20])  # the oval reaches beyond this box
-    wide = np.concatenate([low - 30, high + 30])
-
-    def beside(right: float) -> np.ndarray:
-        return np.array([right, low[1], right + 100, high[1]], np.float32)
-
-    assert not overlapping(inner, points, [])
-    assert not overlapping(inner, points, [beside(high[0] + 1)])
-    assert overlapping(inner, points, [beside(high[0] - 1)])
-    assert overlapping(wide, points, [beside(high[0] + 29)])
-    assert not overlapping(wide, points, [beside(high[0] + 31)])
-    within = np.concatenate([low + 40, low + 50])
-    assert overlapping(inner, points, [beside(high[0] + 500), within])
-    below = np.array([low[0], high[1] + 1, high[0], high[1] + 50], np.float32)
-    assert not overlapping(inner, points, [below])
-    assert overlapping(inner, np.full_like(points, np.nan), [inner + 1])  # without a mesh the box is what counts
 
 
 def test_within_every_limit_nothing_is_said():

@@ -126,11 +126,11 @@ def _square(box: FloatArray) -> tuple[slice, slice]:
 def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], settings: ProtectSettings) -> ProtectedFrame:
     """``frame`` with every part in its place, and a solid fill over ``covered`` rows and over parts that are not ok.
 
-    A frame with neither keeps its planes, uncopied. Small faces are painted first and solid fills last: where faces
-    overlap, the one with the stronger effect in pixels wins, and a solid fill is never painted over. A damaged frame,
-    and one with a row that is no box, is covered whole. Raises ValueError for a part of another frame.
+    A frame with neither keeps its planes, uncopied. Drawn faces are painted first, then covers, each by size, the
+    largest last, and solid fills at the end: a drawn face's rim shows the source, so none may lie over a cover. A
+    damaged frame, and one with a row that is no box, is covered whole. Raises ValueError for a part of another frame.
     """
-    faces = sorted(parts, key=lambda part: longer_side(part.box))
+    faces = sorted(parts, key=lambda part: (part.layer is None, longer_side(part.box)))
     if any(part.frame != frame.index for part in faces) or any(row.frame != frame.index for row in covered):
         raise ValueError(f"frame {frame.index} was given faces of another frame")
     solid = [row.box for row in covered] + [part.box for part in faces if not part.ok]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,14 +9,14 @@ import numpy as np
 import torch
 
 from vidanon.config import SwapSettings
-from vidanon.faces.cover import grown
 from vidanon.faces.mesh import MeshFinder
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.crowding import crowded
 from vidanon.swap.eye_motion import smooth_gaze
-from vidanon.swap.gate import NO_DONOR, NO_MESH, UNCAST, gate, overlapping
+from vidanon.swap.gate import NO_DONOR, NO_MESH, UNCAST, Gated, gate
 from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
 from vidanon.swap.patches import mirrored, to_patch, unmirrored
@@ -72,20 +71,18 @@ class Swap(Protector):
         poses: dict[tuple[int, int], FacePose] = {}
         rate = _rate(frames)
         by_index = {frame.index: frame for frame in frames}
-        boxes: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
-        for row in rows:
-            boxes[row.frame].append((row.track, grown(row.box, self._reach)))
         acted = [row for row in rows if self._actor(row.track, kept) is not None]
-        for track, seen in find_meshes(self._finder, frames, acted).items():
-            state: TrackFace = kept.get(track, TrackFace())
-            goes_on = state.tail is not None and seen.frames[0] == state.tail.frames[-1] + 1
-            meshes = steadied(seen, state.tail, rate)
-            before = state.share if goes_on else 0.0
-            crowded = [
-                overlapping(box, mesh, [other for who, other in boxes[frame] if who != track])
-                for frame, box, mesh in zip(seen.frames, seen.boxes, meshes, strict=True)
-            ]
-            gated = gate(seen, meshes, crowded, rate, self._settings, fresh=not goes_on, before=before)
+        faces = find_meshes(self._finder, frames, acted)
+        steady = {track: steadied(seen, kept.get(track, TrackFace()).tail, rate) for track, seen in faces.items()}
+        gates = {
+            track: self._gate(seen, steady[track], [False] * len(seen), rate, kept.get(track, TrackFace()))
+            for track, seen in faces.items()
+        }
+        beside = crowded(faces, steady, {track: gated.share for track, gated in gates.items()}, self._reach)
+        for track, seen in faces.items():
+            meshes, gated, state = steady[track], gates[track], kept.get(track, TrackFace())
+            if any(beside[track]):
+                gated = self._gate(seen, meshes, beside[track], rate, state)
             looks = [
                 looking(by_index[frame], mesh) if share > 0 else _NOWHERE
                 for frame, mesh, share in zip(seen.frames, meshes, gated.share, strict=True)
@@ -96,6 +93,11 @@ class Swap(Protector):
                 poses[frame, track] = FacePose(meshes[i], float(gated.share[i]), gated.reasons[i], where)
             kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]))
         return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
+
+    def _gate(self, seen: Seen, meshes: FloatArray, beside: Sequence[bool], rate: float, state: TrackFace) -> Gated:
+        goes_on = state.tail is not None and seen.frames[0] == state.tail.frames[-1] + 1
+        before = state.share if goes_on else 0.0
+        return gate(seen, meshes, beside, rate, self._settings, fresh=not goes_on, before=before)
 
     def rejected(self, tracks: Sequence[int], states: TrackStates) -> tuple[frozenset[int], TrackStates]:
         """The next donor of the role, then the cover."""

@@ -53,8 +53,8 @@ def gate(
     fresh: bool,
     before: float,
 ) -> Gated:
-    """seen: T faces of one track; meshes (T, 468, 3) theirs, steadied, NaN where there is none; crowded: (T,) as
-    :func:`overlapping` says of each; rate: frames a second.
+    """seen: T faces of one track; meshes (T, 468, 3) theirs, steadied, NaN where there is none; crowded: (T,) whether a
+    new face that is painted later lies over it; rate: frames a second.
 
     fresh: the track begins here, so nothing has to be faded in; before: the share in the frame before, where not.
     """
@@ -78,18 +78,6 @@ def gate(
         falling = min(1.0, falling + step) if good[i] else 0.0
         share[i] = min(share[i], falling)
     return Gated(share, tuple(reasons))
-
-
-def overlapping(box: FloatArray, mesh: FloatArray, others: Sequence[FloatArray]) -> bool:
-    """Whether a new face on ``mesh`` (468, 3), of a face in ``box``, would reach into one of the ``others``: (4,) boxes
-    about all that is covered of other faces.
-
-    The rim of a new face and its open mouth show the source: over another face they would bring back what was taken
-    away there.
-    """
-    oval = mesh[list(OVAL), :2]
-    low, high = np.fmin(oval.min(0), box[:2]), np.fmax(oval.max(0), box[2:])
-    return any(bool((low < other[2:]).all() and (other[:2] < high).all()) for other in others)
 
 
 def _reason(mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings) -> str:

@@ -29,7 +29,7 @@ from vidanon.types import FloatArray
 
 SIDE = 128  #: of a retouch, whatever the portrait's size
 MOST = 0.2  #: share of its brightness that a place of the face is made lighter or darker, at most
-_CELLS = 32  #: of the map that is sought, on each axis
+_CELLS = 20  #: of the map that is sought, on each axis; even
 _STEPS = 12
 _BATCH = 8  #: looks of one step
 _RATE = 0.25
@@ -73,7 +73,7 @@ class Retoucher:
         known = known.clone()
         wanted = torch.tensor([_VIEWS[view][2] for _, view in looks])
         room = torch.from_numpy(_room(actor))
-        coarse = torch.zeros(1, 1, _CELLS, _CELLS, requires_grad=True)
+        coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2, requires_grad=True)
         optimiser = torch.optim.Adam([coarse], _RATE, betas=(0.8, 0.99))
         for _ in range(_STEPS):
             chosen = rng.permutation(len(looks))[:_BATCH]
@@ -109,7 +109,10 @@ def _room(actor: Actor) -> FloatArray:
     return np.asarray(MOST * np.clip(busy / _BUSY, _SMOOTH, 1), np.float32)
 
 
-def _spread(coarse: torch.Tensor) -> torch.Tensor:
+def _spread(half: torch.Tensor) -> torch.Tensor:
+    """(1, 1, n, n / 2) -> (1, 1, SIDE, SIDE) in [-1, 1], its right side the image of the left: what is even on both
+    sides of a face is read as its build, what is not as dirt."""
+    coarse = torch.cat([half, half.flip(3)], 3)
     return torch.tanh(functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic", align_corners=False))
 
 

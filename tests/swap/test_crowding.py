@@ -1,0 +1,62 @@
+"""Which of two new faces yields."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.swap import swapkit
+from vidanon.swap.crowding import crowded, touches
+from vidanon.swap.poses import Seen
+
+REACH = 1.3
+NO_COVER = np.full(4, np.nan, np.float32)
+
+
+def seen(*meshes: np.ndarray, first: int = 0) -> Seen:
+    boxes = np.stack([swapkit.box_of(points) for points in meshes])
+    n = len(meshes)
+    return Seen(
+        tuple(range(first, first + n)), np.stack(meshes), np.ones(n, np.float32), boxes, np.zeros((n, 5, 2), np.float32)
+    )
+
+
+def answer(large: Seen, small: Seen, shares: tuple[float, float] = (1, 1)) -> dict[int, list[bool]]:
+    faces = {1: large, 2: small}
+    meshes = {track: each.raw for track, each in faces.items()}
+    return crowded(faces, meshes, {1: np.full(len(large), shares[0]), 2: np.full(len(small), shares[1])}, REACH)
+
+
+def pair(gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh and a smaller one, ``gap`` of whose width lies between the boxes."""
+    large = swapkit.face(1)[1]
+    small = 0.6 * large
+    box, own = swapkit.box_of(large), swapkit.box_of(small)
+    shift = (box[2] + gap * (own[2] - own[0]) - own[0], (box[1] + box[3] - own[1] - own[3]) / 2, 0)
+    return large, small + np.array(shift, np.float32)
+
+
+def test_the_smaller_yields_where_the_larger_reaches_into_what_would_cover_it():
+    for gap, yields in ((-0.3, True), (0.1, True), (0.3, False)):
+        large, small = pair(gap)
+        assert answer(seen(large), seen(small)) == {1: [False], 2: [yields]}
+
+
+def test_only_to_a_face_that_is_drawn_in_the_same_frame():
+    large, small = pair(-0.3)
+    assert answer(seen(large), seen(small), (0, 1)) == {1: [False], 2: [False]}
+    assert answer(seen(large), seen(small), (1, 0)) == {1: [False], 2: [True]}
+    assert answer(seen(large, large), seen(small, small, first=1)) == {1: [False, False], 2: [True, False]}
+
+
+def test_of_two_as_large_both_yield():
+    points = swapkit.face(1)[1]
+    assert answer(seen(points), seen(points * 0.99 + 10)) == {1: [True], 2: [True]}
+
+
+def test_a_face_without_a_mesh_is_known_by_what_covers_it():
+    large, small = pair(0.1)
+    cover = swapkit.box_of(small)
+    nowhere = np.full_like(small, np.nan)
+    assert not touches(large, nowhere, cover + np.array([50, 0, 50, 0], np.float32))
+    assert touches(large, nowhere, cover - np.array([50, 0, 0, 0], np.float32))
+    assert touches(large, large + 5, NO_COVER)

@@ -1,0 +1,54 @@
+"""Where one new face would lie over another.
+
+The rim of a new face and its open mouth show the source: over another face they would bring back what was taken away
+there. ``faces.blend`` therefore paints new faces first, the largest last, and covers over them; what is left is a new
+face over a smaller new one, and the smaller one yields.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from vidanon.faces.align import longer_side
+from vidanon.faces.cover import grown
+from vidanon.faces.mesh_points import OVAL
+from vidanon.swap.poses import Seen
+from vidanon.types import FloatArray
+
+_AS_LARGE = 0.98  #: of a size: which of two faces so equal is painted last is left to rounding, and both yield
+
+
+def crowded(
+    faces: Mapping[int, Seen], meshes: Mapping[int, FloatArray], shares: Mapping[int, FloatArray], reach: float
+) -> dict[int, list[bool]]:
+    """By track, for each of its frames, whether a new face that is painted later would touch it.
+
+    faces, meshes (T, 468, 3) and shares (T,), of the new face, by track. reach: of a cover, box sizes: a face that
+    is about to be covered needs all of it.
+    """
+    drawn: dict[int, list[tuple[int, float, FloatArray]]] = defaultdict(list)
+    for track, seen in faces.items():
+        for frame, box, mesh, share in zip(seen.frames, seen.boxes, meshes[track], shares[track], strict=True):
+            if share > 0:
+                drawn[frame].append((track, longer_side(box), mesh))
+    out = {}
+    for track, seen in faces.items():
+        out[track] = [
+            any(
+                other != track and size >= _AS_LARGE * longer_side(box) and touches(over, mesh, grown(box, reach))
+                for other, size, over in drawn[frame]
+            )
+            for frame, box, mesh in zip(seen.frames, seen.boxes, meshes[track], strict=True)
+        ]
+    return out
+
+
+def touches(over: FloatArray, mesh: FloatArray, cover: FloatArray) -> bool:
+    """Whether the oval of ``over`` (468, 3) reaches into that of ``mesh`` (NaN where there is none) or into a (4,) box;
+    by their bounds."""
+    oval, own = over[list(OVAL), :2], mesh[list(OVAL), :2]
+    low, high = np.fmin(own.min(0), cover[:2]), np.fmax(own.max(0), cover[2:])
+    return bool((oval.min(0) < high).all() and (low < oval.max(0)).all())
