@@ -23,12 +23,12 @@ from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import ByteArray, FloatArray
 
-CANDIDATES = 14  #: donors drawn and compared for a track
-MOST = 35  #: where few of them are unlike enough
+CANDIDATES = 10  #: donors drawn and compared for a track
+MOST = 20  #: where few of them are unlike enough
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
-_MARGIN = 0.3  #: below the threshold: what the surrogate says is not what another recogniser would
+_MARGIN = 0.15  #: below the threshold: what the surrogate says is not what another recogniser would
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 22.0, 18.0  #: degrees, years: differences that count as one
 _NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences

@@ -30,9 +30,9 @@ from vidanon.types import FloatArray
 SIDE = 128  #: of a retouch, whatever the portrait's size
 MOST = 0.2  #: share of its brightness that a place of the face is made lighter or darker, at most
 _CELLS = 20  #: of the map that is sought, on each axis; even
-_STEPS = 12
-_BATCH = 8  #: looks of one step
-_RATE = 0.25
+_STEPS = 8
+_BATCH = 6  #: looks of one step
+_RATE = 0.45
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
 _VIEWS = ((1.0, 0.0, -0.03), (1.12, 0.0, 0.0), (1.25, -0.05, 0.0), (1.4, -0.12, 0.05))
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
