@@ -394,3 +394,18 @@ def test_a_mask_that_was_shifted_off_the_landmarks_is_refused():
     size = batch.patches.shape[-1]
     shifted = replace(protected, masks=protected.masks.roll(size // 4, -1))
     assert [part.reason for part in split(batch, shifted)] == [OPEN]
+
+
+def test_a_donor_is_drawn_with_its_own_retouch():
+    both = replace(role(0, 3), retouches=tuple(np.full((8, 8), share, np.float32) for share in (0.1, -0.1)))
+    lumas = []
+    for cast in (role(0, 3), both):
+        swap = make({1: cast})
+        first, states = run(swap, pictures(), rows_of((1,)))
+        _, states = swap.rejected((1,), states)
+        second, _ = run(swap, pictures(), rows_of((1,)), states)
+        for out in (first, second):
+            layer = by_face(out)[FRAMES // 2, 1]["layer"]
+            lumas.append(float(layer.luma[layer.inside >= 1].mean()))
+    assert lumas[2] / lumas[0] == pytest.approx(1.1, abs=0.02)
+    assert lumas[3] / lumas[1] == pytest.approx(0.9, abs=0.02)

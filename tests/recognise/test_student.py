@@ -163,3 +163,11 @@ def test_it_loads_from_an_installed_wheels_layout(tmp_path):
         [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode != 0 and "reinstall vidanon" in done.stderr
+
+
+def test_a_gradient_can_be_taken_through_it(shipped: Student) -> None:
+    pixels = torch.from_numpy(PATCHES).permute(0, 3, 1, 2).float().requires_grad_(True)
+    embedding = shipped.embed_tensor(pixels)
+    np.testing.assert_allclose(embedding.detach().numpy(), shipped.embed(PATCHES), atol=1e-5)
+    (gradient,) = torch.autograd.grad(embedding[0, 0], pixels)
+    assert torch.isfinite(gradient).all() and gradient[0].abs().max() > 0 and (gradient[1:] == 0).all()

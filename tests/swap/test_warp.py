@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.swap import swapkit
-from vidanon.swap.warp import Portrait, portrait_map
+from vidanon.swap.warp import Portrait, portrait_map, retouch_at
 
 
 def portrait(image: np.ndarray) -> Portrait:
@@ -153,3 +153,11 @@ def test_any_step_gives_a_picture(step):
     picture, skin = portrait(grey).sample(where, step)
     assert np.abs(picture[2:-2, 2:-2] - 100 / 255).max() < 1e-5
     assert np.abs(skin[2:-2, 2:-2] - 1).max() < 1e-5
+
+
+def test_a_retouch_lies_over_the_portrait():
+    retouch = np.random.default_rng(0).random((16, 16), np.float32)
+    x, y = np.meshgrid(np.arange(64, dtype=np.float32), np.arange(64, dtype=np.float32))
+    found = retouch_at(retouch, np.stack([x, y], 2), 64)
+    np.testing.assert_allclose(found[8:56, 8:56], cv2.resize(retouch, (64, 64))[8:56, 8:56], atol=0.02)
+    assert (retouch_at(retouch, np.full((4, 4, 2), -1e6, np.float32), 64) == 0).all()
