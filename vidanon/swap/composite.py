@@ -18,7 +18,7 @@ from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoot
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.shape import Shapes
 from vidanon.swap.skin import skin
-from vidanon.swap.warp import Portrait, portrait_map, retouch_at, retouched
+from vidanon.swap.warp import Portrait, portrait_map, retouch_at
 from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
@@ -141,7 +141,7 @@ class Composer:
         donor = relit(donor, donor_low, source_low, face)
         donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
         if retouch is not None:
-            donor = retouched(donor, retouch_at(retouch, found.where, actor.donor.image.shape[0]))
+            donor = donor * (1 + retouch_at(retouch, found.where, actor.donor.image.shape[0]))[..., None]
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)

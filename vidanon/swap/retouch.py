@@ -26,25 +26,22 @@ from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.light import LUMA, smoothed
 from vidanon.swap.merge import inner, rims
-from vidanon.swap.warp import TINT
 from vidanon.types import FloatArray
 
 SIDE = 128  #: of a retouch, whatever the portrait's size
-MOST = 0.22  #: share of its brightness that a place of the face is made lighter or darker, at most
-_CELLS = 20  #: of the map that is sought, on each axis; even
-_STEPS = 6
+MOST = 0.25  #: share of its brightness that a place of the face is made lighter or darker, at most
+_CELLS = 28  #: of the map that is sought, on each axis; even
+_STEPS = 10
 _BATCH = 6  #: looks of one step
-_RATE = 0.5
-_MOMENTUM = 0.7
-_STEEP = 2.0  #: of the mean: no place goes faster
-_TINY = 1e-9
+_RATE = 0.3
+_MEAN, _SQUARE, _TINY = 0.8, 0.99, 1e-8  #: of Adam
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
 _VIEWS = ((1.0, 0.0, -0.03), (1.12, 0.0, 0.0), (1.25, -0.05, 0.0), (1.4, -0.12, 0.05))
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_FLAT = 0.08  #: of the eye distance: what is even over it is smooth skin
-_BUSY = 0.15  #: deviation of the brightness, a share, that hides a retouch wholly
-_SMOOTH = 0.22  #: of MOST, for smooth skin
-_COST = 0.02  #: of a retouch at its strongest everywhere
+_FLAT = 0.2  #: of the eye distance: what is even over it is smooth skin
+_BUSY = 0.4  #: deviation of the brightness, a share, that hides a retouch wholly
+_SMOOTH = 0.4  #: of MOST, for smooth skin
+_COST = 0.12  #: of a retouch at its strongest everywhere
 
 
 class Retoucher:
@@ -77,25 +74,27 @@ class Retoucher:
             ).cpu()
         known = known.clone()
         wanted = torch.tensor([_VIEWS[view][2] for _, view in looks])
-        tint = torch.tensor(TINT)[None, :, None, None]
         room = torch.from_numpy(_room(actor))
         coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2, requires_grad=True)
-        pull = torch.zeros_like(coarse)
-        for _ in range(_STEPS):
+        mean, square = torch.zeros_like(coarse), torch.zeros_like(coarse)
+        for step in range(1, _STEPS + 1):
             chosen = rng.permutation(len(looks))[:_BATCH]
             retouch = room * _spread(coarse)
             crops = []
             for at in chosen:
                 k, view = looks[at]
-                gain = tint * functional.grid_sample(retouch, where[k][None], align_corners=False) * weight[k]
+                gain = functional.grid_sample(retouch, where[k][None], align_corners=False) * weight[k]
                 crops.append(self._crop((faces[k] * (1 + gain)).clamp(0, 1), _seen(to_crops[k], view, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * known[chosen]).sum(1)
             beyond = alike - wanted[chosen]
             loss = (beyond.clamp(min=0) ** 2).mean() + _COST * _spread(coarse).square().mean()
             (gradient,) = torch.autograd.grad(loss, coarse)
-            pull = _MOMENTUM * pull + gradient / gradient.abs().mean().clamp(min=_TINY)
+            # Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be imported
+            mean = _MEAN * mean + (1 - _MEAN) * gradient
+            square = _SQUARE * square + (1 - _SQUARE) * gradient**2
+            usual = (square / (1 - _SQUARE**step)).sqrt() + _TINY
             with torch.no_grad():
-                coarse -= _RATE * (pull / pull.abs().mean().clamp(min=_TINY)).clamp(-_STEEP, _STEEP)
+                coarse -= _RATE * mean / (1 - _MEAN**step) / usual
         with torch.inference_mode():
             return np.ascontiguousarray((room * _spread(coarse))[0, 0].numpy())
 
@@ -110,8 +109,8 @@ def _room(actor: Actor) -> FloatArray:
     """(SIDE, SIDE) how much a place may be changed: most where there is much to see already, little on smooth skin."""
     image = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     luma: FloatArray = np.asarray(image @ LUMA, np.float32) / np.float32(255)
-    less = np.float32(SIDE / actor.donor.image.shape[0])
-    inside, unit = inner(rims(actor.donor.points * less, actor.unit * less, SIDE)), actor.unit * less
+    less = SIDE / actor.donor.image.shape[0]
+    inside, unit = inner(rims(actor.donor.points * np.float32(less), actor.unit * less, SIDE)), actor.unit * less
     even = smoothed(luma, _FLAT * unit)
     detail: FloatArray = np.asarray(inside * (luma - even) / np.maximum(even, np.float32(0.05)), np.float32)
     busy = np.sqrt(smoothed(detail * detail, _FLAT * unit))

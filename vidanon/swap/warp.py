@@ -13,7 +13,6 @@ from vidanon.types import ByteArray, FloatArray
 _SHIFT = 4  #: fractional bits of the polygon rasteriser
 _STRETCHED = 0.3  #: share of the usual size below which a triangle of the portrait is no picture of a face
 _TINY = 1e-3  #: px^2: a triangle seen edge-on paints nothing
-TINT = (0.8, 1.07, 1.12)  #: of a retouch: its share in red, green and blue; together as strong in luma
 _NOWHERE = -1e6  #: a place that no portrait reaches
 
 Triangles = npt.NDArray[np.int16]
@@ -83,11 +82,6 @@ def retouch_at(retouch: FloatArray, where: FloatArray, portrait: int) -> FloatAr
     at = (where + half) * np.float32(len(retouch) / portrait) - half
     found = cv2.remap(retouch, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(found, np.float32)
-
-
-def retouched(picture: FloatArray, retouch: FloatArray) -> FloatArray:
-    """(S, S, 3) made lighter or darker by (S, S) shares; red by less, as skin in the shade is warmer."""
-    return np.asarray(np.clip(picture * (1 + retouch[..., None] * np.array(TINT, np.float32)), 0, 1), np.float32)
 
 
 class Portrait:
