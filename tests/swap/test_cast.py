@@ -264,13 +264,13 @@ def test_nobody_is_played_by_themselves():
 def test_each_donor_of_a_role_is_retouched_for_the_source():
     world, calls = World(), []
 
-    def retouch(shots: Sequence[Shot], shape: np.ndarray, actor: Face) -> FloatArray:
-        calls.append((len(shots), actor.level))
-        return np.full((2, 2), actor.level, np.float32)
+    def retouch(shots: Sequence[Shot], shape: np.ndarray, actors: Sequence[Face]) -> tuple[FloatArray, ...]:
+        calls.append((len(shots), *(actor.level for actor in actors)))
+        return tuple(np.full((2, 2), actor.level, np.float32) for actor in actors)
 
     casting = Casting(world.painter, world.actors, [Table(world.table)], KEY, retouch)  # type: ignore[arg-type]
     role = casting.choose(shots_of(40, 5), PLAIN)
-    assert calls == [(5, donor) for donor in role.donors] and len(calls) > 1
+    assert calls == [(5, *role.donors)] and len(role.donors) > 1
     for turn, donor in enumerate(role.donors):
         found = role.retouch(turn)
         assert found is not None and (found == donor).all()

@@ -23,7 +23,7 @@ from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.types import ByteArray, FloatArray
 
-CANDIDATES = 10  #: donors drawn and compared for a track
+CANDIDATES = 8  #: donors drawn and compared for a track
 MOST = 20  #: where few of them are unlike enough
 FRAMES = 3  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
@@ -53,7 +53,7 @@ class Role:
         return self.retouches[turn] if self.retouches else None
 
 
-Retouch = Callable[[Sequence[Shot], Floats, Actor], FloatArray]
+Retouch = Callable[[Sequence[Shot], Floats, Sequence[Actor]], tuple[FloatArray, ...]]
 
 
 class Casting:
@@ -102,7 +102,7 @@ class Casting:
         chosen = tuple(_by_key(cost, scores)[:STAND_BY])
         if self._retouch is None:
             return Role(chosen, shape)
-        return Role(chosen, shape, tuple(self._retouch(shots, shape, self._actors[d]) for d in chosen))
+        return Role(chosen, shape, self._retouch(shots, shape, [self._actors[d] for d in chosen]))
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)

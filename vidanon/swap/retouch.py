@@ -12,6 +12,7 @@ source as surely as one that is more alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -31,17 +32,38 @@ from vidanon.types import FloatArray
 SIDE = 128  #: of a retouch, whatever the portrait's size
 MOST = 0.25  #: share of its brightness that a place of the face is made lighter or darker, at most
 _CELLS = 28  #: of the map that is sought, on each axis; even
-_STEPS = 10
-_BATCH = 6  #: looks of one step
+_STEPS, _AGAIN = 12, 4  #: of the first actor, and of those that begin where the one before ended
+_BATCH = 5  #: looks of one step
 _RATE = 0.3
 _MEAN, _SQUARE, _TINY = 0.8, 0.99, 1e-8  #: of Adam
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
 _VIEWS = ((1.0, 0.0, -0.03), (1.12, 0.0, 0.0), (1.25, -0.05, 0.0), (1.4, -0.12, 0.05))
+_SLACK = 0.08  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FLAT = 0.2  #: of the eye distance: what is even over it is smooth skin
 _BUSY = 0.4  #: deviation of the brightness, a share, that hides a retouch wholly
-_SMOOTH = 0.4  #: of MOST, for smooth skin
-_COST = 0.12  #: of a retouch at its strongest everywhere
+_SMOOTH = 0.45  #: of MOST, for smooth skin
+_COST = 0.1  #: of a retouch at its strongest everywhere
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A shot of the source as the recogniser sees it."""
+
+    shot: int
+    view: int
+    to_crop: torch.Tensor  #: (2, 3)
+    wanted: float  #: likeness
+    known: torch.Tensor  #: (D,) what it is compared with
+
+
+@dataclass(frozen=True)
+class _Face:
+    """An actor drawn over a shot."""
+
+    drawn: torch.Tensor  #: (1, 3, S, S)
+    where: torch.Tensor  #: (1, S, S, 2) in the portrait, [-1, 1]
+    share: torch.Tensor  #: (S, S) of the new face
 
 
 class Retoucher:
@@ -52,51 +74,72 @@ class Retoucher:
         self._student = student
         self._seed = seed
 
-    def __call__(self, shots: Sequence[Shot], shape: Floats, actor: Actor) -> FloatArray:
-        """K >= 1 looks at the source and its mean shape -> (SIDE, SIDE) over the actor's portrait, in [-MOST, MOST]:
-        how much lighter or darker it is drawn there, as a share."""
+    def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[FloatArray, ...]:
+        """K >= 1 looks at the source and its mean shape -> for each actor (SIDE, SIDE) over its portrait, in
+        [-MOST, MOST]: how much lighter or darker it is drawn there, as a share."""
         rng = np.random.default_rng(self._seed)
+        looks = self._looks(shots)
+        coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2)
+        out = []
+        for number, actor in enumerate(actors):
+            faces, room = self._faces(shots, shape, actor, rng), torch.from_numpy(_room(actor))
+            # all portraits are framed alike: where one is to be changed, so is the next, more or less
+            coarse = self._sought(coarse, room, faces, looks, _AGAIN if number else _STEPS, rng)
+            out.append(np.ascontiguousarray((room * _spread(coarse))[0, 0].numpy()))
+        return tuple(out)
+
+    def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
+        crops, looks = [], []
+        for number, shot in enumerate(shots):
+            to_crop = _theta(shot.mesh, shot.patch.shape[0], self._student)
+            for view, (_, _, wanted) in enumerate(_VIEWS):
+                crops.append(self._crop(_tensor(shot.patch), _seen(to_crop, view)))
+                looks.append((number, view, to_crop, wanted))
+        with torch.no_grad():
+            known = self._student.embed_tensor(torch.cat(crops)).cpu()
+        return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
+
+    def _faces(self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator) -> list[_Face]:
         offset = self._composer.shapes.offset(actor.shape, shape)
-        drawn, where, weight, to_crops = [], [], [], []
+        faces = []
         for shot in shots:
-            size = shot.patch.shape[0]
-            drawn.append(self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng).patch)
-            place, share = self._composer.trace(shot.mesh, size, offset, actor)
-            where.append(torch.from_numpy((place + 0.5) * (2 / actor.donor.image.shape[0]) - 1))
-            weight.append(torch.from_numpy(share))
-            to_crops.append(_theta(shot.mesh, size, self._student))
-        faces = [_tensor(face) for face in drawn]
-        sources = [_tensor(shot.patch) for shot in shots]
-        looks = [(k, view) for k in range(len(shots)) for view in range(len(_VIEWS))]
-        with torch.inference_mode():
-            known = self._student.embed_tensor(
-                torch.cat([self._crop(sources[k], _seen(to_crops[k], view)) for k, view in looks])
-            ).cpu()
-        known = known.clone()
-        wanted = torch.tensor([_VIEWS[view][2] for _, view in looks])
-        room = torch.from_numpy(_room(actor))
-        coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2, requires_grad=True)
+            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng).patch
+            where, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor)
+            where = (where + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
+            faces.append(_Face(_tensor(drawn), torch.from_numpy(where)[None], torch.from_numpy(share)))
+        return faces
+
+    def _sought(
+        self,
+        coarse: torch.Tensor,
+        room: torch.Tensor,
+        faces: Sequence[_Face],
+        looks: Sequence[_Look],
+        steps: int,
+        rng: np.random.Generator,
+    ) -> torch.Tensor:
+        """``coarse`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
+        imported."""
         mean, square = torch.zeros_like(coarse), torch.zeros_like(coarse)
-        for step in range(1, _STEPS + 1):
-            chosen = rng.permutation(len(looks))[:_BATCH]
-            retouch = room * _spread(coarse)
+        for step in range(1, steps + 1):
+            coarse = coarse.requires_grad_(True)
+            chosen = [looks[at] for at in rng.permutation(len(looks))[:_BATCH]]
+            spread = _spread(coarse)
             crops = []
-            for at in chosen:
-                k, view = looks[at]
-                gain = functional.grid_sample(retouch, where[k][None], align_corners=False) * weight[k]
-                crops.append(self._crop((faces[k] * (1 + gain)).clamp(0, 1), _seen(to_crops[k], view, rng)))
-            alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * known[chosen]).sum(1)
-            beyond = alike - wanted[chosen]
-            loss = (beyond.clamp(min=0) ** 2).mean() + _COST * _spread(coarse).square().mean()
+            for look in chosen:
+                face = faces[look.shot]
+                gain = functional.grid_sample(room * spread, face.where, align_corners=False) * face.share
+                crops.append(self._crop((face.drawn * (1 + gain)).clamp(0, 1), _seen(look.to_crop, look.view, rng)))
+            alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
+            beyond = alike - torch.tensor([look.wanted for look in chosen])
+            beyond = beyond.clamp(min=0) + (-_SLACK - beyond).clamp(min=0)
+            loss = beyond.square().mean() + _COST * spread.square().mean()
             (gradient,) = torch.autograd.grad(loss, coarse)
-            # Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be imported
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
             usual = (square / (1 - _SQUARE**step)).sqrt() + _TINY
-            with torch.no_grad():
-                coarse -= _RATE * mean / (1 - _MEAN**step) / usual
-        with torch.inference_mode():
-            return np.ascontiguousarray((room * _spread(coarse))[0, 0].numpy())
+            coarse = coarse.detach() - _RATE * mean / (1 - _MEAN**step) / usual
+        return coarse
 
     def _crop(self, patch: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
         """(1, 3, S, S) in [0, 1] -> (1, 3, size, size) in 0..255."""
