@@ -24,8 +24,8 @@ from vidanon.swap.composite import Actor, Composer
 from vidanon.types import ByteArray, FloatArray
 
 CANDIDATES = 8  #: donors drawn and compared for a track
-MOST = 20  #: where few of them are unlike enough
-FRAMES = 3  #: frames they are drawn on
+MOST = 16  #: where few of them are unlike enough
+FRAMES = 2  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.15  #: below the threshold: what the surrogate says is not what another recogniser would
