@@ -42,7 +42,7 @@ _SLACK = 0.08  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FLAT = 0.2  #: of the eye distance: what is even over it is smooth skin
 _BUSY = 0.4  #: deviation of the brightness, a share, that hides a retouch wholly
-_SMOOTH = 0.3  #: of MOST, for smooth skin
+_SMOOTH = 0.45  #: of MOST, for smooth skin
 _COST = 0.1  #: of a retouch at its strongest everywhere
 
 
