@@ -24,7 +24,7 @@ from vidanon.swap.composite import Actor, Composer
 from vidanon.types import ByteArray, FloatArray
 
 CANDIDATES = 8  #: donors drawn and compared for a track
-MOST = 16  #: where few of them are unlike enough
+MOST = 35  #: where few of them are unlike enough
 FRAMES = 2  #: frames they are drawn on
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
