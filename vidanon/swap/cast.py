@@ -100,7 +100,7 @@ class Casting:
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
         chosen = tuple(_by_key(cost, scores)[:STAND_BY])
-        if self._retouch is None:
+        if self._retouch is None or not chosen:
             return Role(chosen, shape)
         return Role(chosen, shape, self._retouch(shots, shape, [self._actors[d] for d in chosen]))
 

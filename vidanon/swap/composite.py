@@ -141,7 +141,8 @@ class Composer:
         donor = relit(donor, donor_low, source_low, face)
         donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
         if retouch is not None:
-            donor = donor * (1 + retouch_at(retouch, found.where, actor.donor.image.shape[0]))[..., None]
+            gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
+            donor = np.clip(donor * gain[..., None], 0, 1)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)

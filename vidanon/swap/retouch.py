@@ -2,8 +2,7 @@
 
 What the source's hair, outline and light still say of it is made up for by changes of light and shade in the new face.
 They are small and smooth, lie on the portrait and so move with the face, and are found once for a track, through the
-project's own recogniser: iterations of momentum on its gradient, with transformed inputs (Dong et al. 2018, Xie et al.
-2019), the perturbation a coarse map as in Sharif et al. 2016.
+project's own recogniser: steps along its gradient through transformed inputs (Xie et al. 2019), on a coarse map.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike.
@@ -82,10 +81,10 @@ class Retoucher:
         coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2)
         out = []
         for number, actor in enumerate(actors):
-            faces, room = self._faces(shots, shape, actor, rng), torch.from_numpy(_room(actor))
+            faces, bound = self._faces(shots, shape, actor, rng), torch.from_numpy(_bound(actor))
             # all portraits are framed alike: where one is to be changed, so is the next, more or less
-            coarse = self._sought(coarse, room, faces, looks, _AGAIN if number else _STEPS, rng)
-            out.append(np.ascontiguousarray((room * _spread(coarse))[0, 0].numpy()))
+            coarse = self._sought(coarse, bound, faces, looks, _AGAIN if number else _STEPS, rng)
+            out.append(np.ascontiguousarray((bound * _spread(coarse))[0, 0].numpy()))
         return tuple(out)
 
     def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
@@ -112,7 +111,7 @@ class Retoucher:
     def _sought(
         self,
         coarse: torch.Tensor,
-        room: torch.Tensor,
+        bound: torch.Tensor,
         faces: Sequence[_Face],
         looks: Sequence[_Look],
         steps: int,
@@ -128,7 +127,7 @@ class Retoucher:
             crops = []
             for look in chosen:
                 face = faces[look.shot]
-                gain = functional.grid_sample(room * spread, face.where, align_corners=False) * face.share
+                gain = functional.grid_sample(bound * spread, face.where, align_corners=False) * face.share
                 crops.append(self._crop((face.drawn * (1 + gain)).clamp(0, 1), _seen(look.to_crop, look.view, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
@@ -148,7 +147,7 @@ class Retoucher:
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
 
 
-def _room(actor: Actor) -> FloatArray:
+def _bound(actor: Actor) -> FloatArray:
     """(SIDE, SIDE) how much a place may be changed: most where there is much to see already, little on smooth skin."""
     image = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     luma: FloatArray = np.asarray(image @ LUMA, np.float32) / np.float32(255)
