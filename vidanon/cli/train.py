@@ -145,6 +145,24 @@ def attributes(
     terminal.note(f"how well they tell faces of sets held out: {out / MEASURED}")
 
 
+@app.command()
+def variation(
+    out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
+    donors: Annotated[Path | None, typer.Option(help="File of donors (default: the shipped one).")] = None,
+) -> None:
+    """Find the directions in which donors' faces differ, along which swap retouches them: ten seconds."""
+    if donors is not None and not donors.is_file():
+        raise InputError(f"--donors {donors}: no such file; give a file of donors")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; give a folder")
+    from vidanon.train.variation import train_variation
+
+    terminal = Terminal()
+    with _disk(out):
+        model = train_variation(donors, out)
+    terminal.result(f"variation: {model}")
+
+
 def _check(faces: Path, teacher: Path, out: Path, kind: str) -> None:
     """Before torch is loaded: are the paths what they should be?"""
     if not teacher.is_file():

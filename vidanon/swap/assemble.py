@@ -21,6 +21,7 @@ from vidanon.swap.composite import Composer
 from vidanon.swap.donors import donors_from_folder, load_donors
 from vidanon.swap.guess import guesser
 from vidanon.swap.retouch import Retoucher
+from vidanon.swap.variation import load_variation
 from vidanon.track.plan import Plan
 from vidanon.types import Frame, RunReport
 
@@ -50,7 +51,8 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    casting = Casting(composer, actors, [student], key, Retoucher(composer, student))
+    retouch = Retoucher(composer, student, load_variation(), key)
+    casting = Casting(composer, actors, [student], key, retouch)
     guess = guesser(student, attributes)
     roles = audition(frames, plan, casting, finder, guess, config.protect, config.swap, progress)
     cover = Pixelate(config.protect, config.seed)

@@ -8,7 +8,6 @@ every donor, which cannot be guessed without the key, and the best score wins.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
 from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.secret import generator
 from vidanon.types import ByteArray, FloatArray
 
 CANDIDATES = 8  #: donors drawn and compared for a track
@@ -155,8 +155,5 @@ def eight_bit(patch: FloatArray) -> ByteArray:
 
 def _code(key: bytes, name: str, dimensions: int) -> FloatArray:
     """A donor's secret direction among embeddings."""
-    if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
-        key = hashlib.blake2b(key).digest()  # all of it counts
-    digest = hashlib.blake2b(name.encode(), key=key, digest_size=16, person=b"vidanon donor").digest()
-    code = np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(dimensions)
+    code = generator(key, b"vidanon donor", name).standard_normal(dimensions)
     return np.asarray(code / np.linalg.norm(code), np.float32)

@@ -79,7 +79,7 @@ class Composer:
 
     def __init__(self, finder: MeshFinder) -> None:
         self.shapes = Shapes(finder.mean)
-        self._triangles = finder.triangles
+        self.triangles = finder.triangles
 
     def actors(self, donors: Sequence[Donor]) -> list[Actor]:
         return [Actor(donor, self.shapes) for donor in donors]
@@ -95,7 +95,7 @@ class Composer:
         :class:`PortraitMap` has it, and the share (size, size) that the new face has of it."""
         at = rims(mesh, float(eye_distance(mesh)), size)
         target = self.shapes.placed(mesh[None], offset)[0]
-        return portrait_map(target, actor.fitted.points, self._triangles, size).where, at.middle * (1 - at.mouth)
+        return portrait_map(target, actor.fitted.points, self.triangles, size).where, at.middle * (1 - at.mouth)
 
     def draw(
         self,
@@ -130,7 +130,7 @@ class Composer:
         at = rims(local, unit, side)
         face = at.region * (1 - at.mouth)
         target = self.shapes.placed(local[None], offset)[0]
-        found = portrait_map(target, actor.fitted.points, self._triangles, side)
+        found = portrait_map(target, actor.fitted.points, self.triangles, side)
         donor, clean = actor.portrait.sample(found.where, actor.unit / unit)
         if actor.eyeballs is None:
             raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")

@@ -1,11 +1,13 @@
 """Retouch a donor's portrait for one track, so that the drawn face is a stranger's to a recogniser.
 
-What the source's hair, outline and light still say of it is made up for by changes of light and shade in the new face.
-They are small and smooth, lie on the portrait and so move with the face, and are found once for a track, through the
-project's own recogniser: steps along its gradient through transformed inputs (Xie et al. 2019), on a coarse map.
+What the source's hair, outline and light still say of it is made up for in the new face: it is made another person's
+along the directions in which people's faces differ (:mod:`vidanon.swap.variation`), found once for a track through the
+project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
+portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
-source as surely as one that is more alike.
+source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
+the face again to see what was changed.
 """
 
 from __future__ import annotations
@@ -24,25 +26,24 @@ from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
 from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.light import LUMA, smoothed
-from vidanon.swap.merge import inner, rims
+from vidanon.swap.secret import generator
+from vidanon.swap.variation import SIDE, Variation, detail, place
 from vidanon.types import FloatArray
 
-SIDE = 128  #: of a retouch, whatever the portrait's size
-MOST = 0.25  #: share of its brightness that a place of the face is made lighter or darker, at most
-_CELLS = 28  #: of the map that is sought, on each axis; even
-_STEPS, _AGAIN = 12, 4  #: of the first actor, and of those that begin where the one before ended
+DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
+_FAR = 2.0  #: deviations along each direction, at most
+_SECRET = 0.3  #: deviation of where it begins, a share of _FAR
+_CONTRAST = 1.2  #: times the portrait's own, at most
+_STEPS, _AGAIN = 16, 5  #: of the first actor, and of those that begin where the one before ended
 _BATCH = 5  #: looks of one step
-_RATE = 0.3
+_RATE = 0.15
 _MEAN, _SQUARE, _TINY = 0.8, 0.99, 1e-8  #: of Adam
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
-_VIEWS = ((1.0, 0.0, -0.03), (1.12, 0.0, 0.0), (1.25, -0.05, 0.0), (1.4, -0.12, 0.05))
+_VIEWS = ((1.0, 0.0, -0.06), (1.12, 0.0, -0.03), (1.25, -0.05, -0.03), (1.4, -0.12, 0.0))
 _SLACK = 0.08  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_FLAT = 0.2  #: of the eye distance: what is even over it is smooth skin
-_BUSY = 0.4  #: deviation of the brightness, a share, that hides a retouch wholly
-_SMOOTH = 0.45  #: of MOST, for smooth skin
-_COST = 0.1  #: of a retouch at its strongest everywhere
+_FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
+_COST = 0.8  #: of a change by the whole brightness, everywhere
 
 
 @dataclass(frozen=True)
@@ -65,27 +66,63 @@ class _Face:
     share: torch.Tensor  #: (S, S) of the new face
 
 
+@dataclass(frozen=True)
+class _Canvas:
+    """A portrait to be retouched."""
+
+    own: torch.Tensor  #: (SIDE, SIDE) its detail
+    directions: torch.Tensor  #: (K, SIDE, SIDE)
+    place: torch.Tensor  #: (SIDE, SIDE) in [0, 1], where it may be changed
+
+    def retouch(self, code: torch.Tensor) -> torch.Tensor:
+        """(K,) -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
+        change = torch.einsum("k,khw->hw", _FAR * torch.tanh(code), self.directions)
+        whole = self.own + change
+        calmed = (_CONTRAST * self._contrast(self.own) / self._contrast(whole)).clamp(max=1)
+        change = (calmed * whole - self.own) * (self.place > 0)
+        return (change.exp() - 1).clamp(-DARKER, LIGHTER)
+
+    def strength(self, retouch: torch.Tensor) -> torch.Tensor:
+        """Mean square over the face."""
+        return retouch.square().sum() / self.place.sum()
+
+    def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
+        share = self.place / self.place.sum()
+        return ((seen - (share * seen).sum()).square() * share).sum().sqrt() + _TINY
+
+
 class Retoucher:
     """Finds retouches; one method."""
 
-    def __init__(self, composer: Composer, student: Student, seed: int = 0) -> None:
+    def __init__(self, composer: Composer, student: Student, variation: Variation, key: bytes) -> None:
+        """key: secret; says where retouches begin."""
         self._composer = composer
         self._student = student
-        self._seed = seed
+        self._variation = variation
+        self._key = key
 
     def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[FloatArray, ...]:
         """K >= 1 looks at the source and its mean shape -> for each actor (SIDE, SIDE) over its portrait, in
-        [-MOST, MOST]: how much lighter or darker it is drawn there, as a share."""
-        rng = np.random.default_rng(self._seed)
+        [-DARKER, LIGHTER]: how much lighter or darker it is drawn there, as a share."""
         looks = self._looks(shots)
-        coarse = torch.zeros(1, 1, _CELLS, _CELLS // 2)
+        further = torch.zeros(len(self._variation.men))
         out = []
         for number, actor in enumerate(actors):
-            faces, bound = self._faces(shots, shape, actor, rng), torch.from_numpy(_bound(actor))
-            # all portraits are framed alike: where one is to be changed, so is the next, more or less
-            coarse = self._sought(coarse, bound, faces, looks, _AGAIN if number else _STEPS, rng)
-            out.append(np.ascontiguousarray((bound * _spread(coarse))[0, 0].numpy()))
+            rng = generator(self._key, b"vidanon retouch", actor.donor.name)
+            start = torch.from_numpy(rng.normal(0, _SECRET, len(further)).astype(np.float32))
+            faces, canvas = self._faces(shots, shape, actor, rng), self._canvas(actor)
+            # where one portrait is to be changed, so is the next, more or less
+            code = self._sought(start, start + further, canvas, faces, looks, _AGAIN if number else _STEPS, rng)
+            further = code - start
+            out.append(np.ascontiguousarray(canvas.retouch(code).numpy()))
         return tuple(out)
+
+    def _canvas(self, actor: Actor) -> _Canvas:
+        points = actor.fitted.points * np.float32(SIDE / actor.donor.image.shape[0])
+        small = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        own = detail(small.astype(np.float32) / np.float32(255), points)
+        directions = self._variation.on(points, self._composer.triangles, actor.donor.female)
+        return _Canvas(*(torch.from_numpy(each) for each in (own, directions, place(points))))
 
     def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
         crops, looks = [], []
@@ -110,60 +147,43 @@ class Retoucher:
 
     def _sought(
         self,
-        coarse: torch.Tensor,
-        bound: torch.Tensor,
+        start: torch.Tensor,
+        code: torch.Tensor,
+        canvas: _Canvas,
         faces: Sequence[_Face],
         looks: Sequence[_Look],
         steps: int,
         rng: np.random.Generator,
     ) -> torch.Tensor:
-        """``coarse`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
-        imported."""
-        mean, square = torch.zeros_like(coarse), torch.zeros_like(coarse)
+        """``code`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
+        imported. What it costs is counted from ``start``."""
+        first = canvas.retouch(start)
+        mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, steps + 1):
-            coarse = coarse.requires_grad_(True)
+            code = code.requires_grad_(True)
             chosen = [looks[at] for at in rng.permutation(len(looks))[:_BATCH]]
-            spread = _spread(coarse)
+            retouch = canvas.retouch(code)
             crops = []
             for look in chosen:
                 face = faces[look.shot]
-                gain = functional.grid_sample(bound * spread, face.where, align_corners=False) * face.share
+                gain = functional.grid_sample(retouch[None, None], face.where, align_corners=False) * face.share
                 crops.append(self._crop((face.drawn * (1 + gain)).clamp(0, 1), _seen(look.to_crop, look.view, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
             beyond = beyond.clamp(min=0) + (-_SLACK - beyond).clamp(min=0)
-            loss = beyond.square().mean() + _COST * spread.square().mean()
-            (gradient,) = torch.autograd.grad(loss, coarse)
+            loss = beyond.square().mean() + _FIRM * beyond.mean() + _COST * canvas.strength(retouch - first)
+            (gradient,) = torch.autograd.grad(loss, code)
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
             usual = (square / (1 - _SQUARE**step)).sqrt() + _TINY
-            coarse = coarse.detach() - _RATE * mean / (1 - _MEAN**step) / usual
-        return coarse
+            code = code.detach() - _RATE * mean / (1 - _MEAN**step) / usual
+        return code
 
     def _crop(self, patch: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
         """(1, 3, S, S) in [0, 1] -> (1, 3, size, size) in 0..255."""
         size = self._student.description.size
         grid = functional.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
-
-
-def _bound(actor: Actor) -> FloatArray:
-    """(SIDE, SIDE) how much a place may be changed: most where there is much to see already, little on smooth skin."""
-    image = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    luma: FloatArray = np.asarray(image @ LUMA, np.float32) / np.float32(255)
-    less = SIDE / actor.donor.image.shape[0]
-    inside, unit = inner(rims(actor.donor.points * np.float32(less), actor.unit * less, SIDE)), actor.unit * less
-    even = smoothed(luma, _FLAT * unit)
-    detail: FloatArray = np.asarray(inside * (luma - even) / np.maximum(even, np.float32(0.05)), np.float32)
-    busy = np.sqrt(smoothed(detail * detail, _FLAT * unit))
-    return np.asarray(MOST * np.clip(busy / _BUSY, _SMOOTH, 1), np.float32)
-
-
-def _spread(half: torch.Tensor) -> torch.Tensor:
-    """(1, 1, n, n / 2) -> (1, 1, SIDE, SIDE) in [-1, 1], its right side the image of the left: what is even on both
-    sides of a face is read as its build, what is not as dirt."""
-    coarse = torch.cat([half, half.flip(3)], 3)
-    return torch.tanh(functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic", align_corners=False))
 
 
 def _theta(mesh: FloatArray, size: int, student: Student) -> torch.Tensor:
