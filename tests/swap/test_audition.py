@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,10 @@ def guess(shots: Sequence[Shot]) -> Look:
     return Look(0.5, 40.0, 0.0)
 
 
+def as_it_is(shots: Sequence[Shot], role: Role) -> Role:
+    return role
+
+
 def row(frame: int, track: int = 1, unit: float = 40.0, state: RowState = RowState.DETECTED, marks=True) -> PlanRow:
     points = mesh(unit)
     return PlanRow(frame, track, swapkit.box_of(points), five(points)[:, :2] if marks else None, state, 1.0)
@@ -105,7 +110,18 @@ def hold(rows: Sequence[PlanRow], frames: int | Frames, actions: dict[int, Actio
         plan.add(rows)
         for track, action in (actions or {}).items():
             plan.set_action(track, action)
-        roles = audition(source, plan, casting, finder, guess, PROTECT, SWAP, tools.get("progress"))
+        roles = audition(
+            source,
+            plan,
+            casting,
+            finder,
+            guess,
+            tools.get("retouch", as_it_is),
+            PROTECT,
+            SWAP,
+            2,
+            tools.get("progress"),
+        )
     return roles, finder, casting, source
 
 
@@ -239,3 +255,39 @@ def test_progress_counts_frames():
     told: list[int] = []
     hold([row(i) for i in range(9)], 20, progress=told.append)
     assert told == list(range(1, 10))
+
+
+def test_who_is_cast_is_retouched_from_the_same_shots():
+    asked: dict[int, int] = {}
+
+    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+        asked[role.donors[0]] = len(shots)
+        return replace(role, retouches=(np.full((2, 2), role.donors[0], np.float32),))
+
+    rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
+    roles, _, casting, _ = hold(rows, 80, retouch=retouch)
+    assert asked == {donor: len(seen) for donor, (seen, _) in enumerate(casting.calls)} and len(asked) == 3
+    for role in roles.values():
+        found = role.retouch(0)
+        assert found is not None and (found == role.donors[0]).all()
+    assert hold(rows, 80)[0][1].retouch(0) is None
+
+
+def test_a_retouch_that_fails_fails_the_run():
+    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+        raise RuntimeError("no retouch")
+
+    with pytest.raises(RuntimeError, match="no retouch"):
+        hold([row(i) for i in range(20)], 20, retouch=retouch)
+
+
+def test_pictures_do_not_pile_up_behind_a_slow_retouch():
+    slow = threading.Event()
+
+    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+        slow.wait(0.05)
+        return role
+
+    rows = [row(i, track) for track in range(12) for i in range(6 * track, 6 * track + 6)]
+    _, _, casting, _ = hold(rows, 72, retouch=retouch)
+    assert len(casting.calls) == 12 and casting.most <= 6 * LOOKS

@@ -259,19 +259,3 @@ def test_nobody_is_played_by_themselves():
         role = real_choice(source, actors, key)
         assert role.donors and 0 not in role.donors
     assert real_choice(source, actors[:1]).donors == ()
-
-
-def test_each_donor_of_a_role_is_retouched_for_the_source():
-    world, calls = World(), []
-
-    def retouch(shots: Sequence[Shot], shape: np.ndarray, actors: Sequence[Face]) -> tuple[FloatArray, ...]:
-        calls.append((len(shots), *(actor.level for actor in actors)))
-        return tuple(np.full((2, 2), actor.level, np.float32) for actor in actors)
-
-    casting = Casting(world.painter, world.actors, [Table(world.table)], KEY, retouch)  # type: ignore[arg-type]
-    role = casting.choose(shots_of(40, 5), PLAIN)
-    assert calls == [(5, *role.donors)] and len(role.donors) > 1
-    for turn, donor in enumerate(role.donors):
-        found = role.retouch(turn)
-        assert found is not None and (found == donor).all()
-    assert World().choose().retouch(0) is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from vidanon.recognise.student import load_student
 from vidanon.runtime.device import Runtime
 from vidanon.swap.attributes import load_attributes
 from vidanon.swap.audition import audition
-from vidanon.swap.cast import Casting
+from vidanon.swap.base import Shot
+from vidanon.swap.cast import Casting, Role
 from vidanon.swap.composite import Composer
 from vidanon.swap.donors import donors_from_folder, load_donors
 from vidanon.swap.guess import guesser
@@ -51,10 +53,16 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    retouch = Retoucher(composer, student, load_variation(), key)
-    casting = Casting(composer, actors, [student], key, retouch)
-    guess = guesser(student, attributes)
-    roles = audition(frames, plan, casting, finder, guess, config.protect, config.swap, progress)
+    retouch, guess = Retoucher(composer, student, load_variation(), key), guesser(student, attributes)
+
+    def retouched(shots: Sequence[Shot], role: Role) -> Role:
+        chosen = [actors[donor] for donor in role.donors]
+        return replace(role, retouches=retouch(shots, role.shape, chosen)) if chosen else role
+
+    casting = Casting(composer, actors, [student], key)
+    roles = audition(
+        frames, plan, casting, finder, guess, retouched, config.protect, config.swap, runtime.workers, progress
+    )
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
     return Swap(config.swap, cover, finder, composer, actors, roles, grain, config.protect.mask_scale)

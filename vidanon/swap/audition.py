@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -27,6 +28,7 @@ from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 SHOT = 160  #: px, side of the patches kept
 Guess = Callable[[Sequence[Shot]], Look]
+Retouch = Callable[[Sequence[Shot], Role], Role]  #: the same role, its donors retouched
 
 
 def audition(
@@ -35,14 +37,16 @@ def audition(
     casting: Casting,
     finder: MeshFinder,
     guess: Guess,
+    retouch: Retouch,
     protect: ProtectSettings,
     swap: SwapSettings,
+    workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[int, Role]:
     """Roles by track, for the tracks that can be swapped in some frame.
 
     ``frames`` are read up to the last that is needed. Tracks are cast in the order in which they end, so that the
-    answer does not depend on anything but the plan and the pictures.
+    answer does not depend on anything but the plan and the pictures; ``workers`` threads retouch who is cast already.
     """
     tracks = {t.id: t for t in plan.tracks() if t.action is Action.PROTECT}
     wanted = _wanted(plan, tracks, swap)
@@ -53,46 +57,40 @@ def audition(
             by_frame[row.frame].append(row)
     shots: dict[int, list[tuple[float, Shot]]] = defaultdict(list)
     roles: dict[int, Role] = {}
+    retouched: dict[int, Future[Role]] = {}
     last = max(by_frame, default=-1)
     if last < 0:
         return roles
-    for done, frame in enumerate(frames, 1):
-        rows = by_frame.pop(frame.index, [])
-        if rows:
-            for track, found in _shots(frame, rows, finder, protect, swap):
-                shots[track].append(found)
-            for row in rows:
-                left[row.track] -= 1
-                if left[row.track] == 0:
-                    role = _cast(row.track, shots.pop(row.track, []), tracks, roles, casting, guess)
-                    if role is not None:
-                        roles[row.track] = role
-        if progress is not None:
-            progress(done)
-        if frame.index >= last:
-            break
-    return roles
+    with ThreadPoolExecutor(workers, "retouch") as pool:
+        for done, frame in enumerate(frames, 1):
+            rows = by_frame.pop(frame.index, [])
+            if rows:
+                for track, found in _shots(frame, rows, finder, protect, swap):
+                    shots[track].append(found)
+                for track in (row.track for row in rows):
+                    left[track] -= 1
+                    if left[track] == 0 and track in shots:
+                        best = [shot for _, shot in sorted(shots.pop(track), key=lambda each: -each[0])]
+                        roles[track] = casting.choose(best, guess(best), _beside(tracks[track], tracks, roles))
+                        waiting = [each for each in retouched.values() if not each.done()]
+                        if len(waiting) > workers:
+                            waiting[0].result()  # pictures of sources do not pile up
+                        retouched[track] = pool.submit(retouch, best, roles[track])
+            if progress is not None:
+                progress(done)
+            if frame.index >= last:
+                break
+        return {track: role.result() for track, role in retouched.items()}
 
 
-def _cast(
-    track: int,
-    found: list[tuple[float, Shot]],
-    tracks: dict[int, TrackInfo],
-    roles: dict[int, Role],
-    casting: Casting,
-    guess: Guess,
-) -> Role | None:
-    if not found:
-        return None
-    best = [shot for _, shot in sorted(found, key=lambda each: -each[0])]
-    me = tracks[track]
-    beside = [
+def _beside(me: TrackInfo, tracks: dict[int, TrackInfo], roles: dict[int, Role]) -> list[int]:
+    """The donors of those who are seen while ``me`` is."""
+    return [
         donor
         for other, role in roles.items()
         if tracks[other].first <= me.last and me.first <= tracks[other].last
         for donor in role.donors
     ]
-    return casting.choose(best, guess(best), beside)
 
 
 def _wanted(plan: Plan, tracks: dict[int, TrackInfo], swap: SwapSettings) -> dict[int, list[PlanRow]]:

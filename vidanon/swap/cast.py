@@ -8,7 +8,7 @@ every donor, which cannot be guessed without the key, and the best score wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,6 @@ class Role:
         return self.retouches[turn] if self.retouches else None
 
 
-Retouch = Callable[[Sequence[Shot], Floats, Sequence[Actor]], tuple[FloatArray, ...]]
-
-
 class Casting:
     """Chooses donors; one method."""
 
@@ -65,14 +62,11 @@ class Casting:
         actors: Sequence[Actor],
         surrogates: Sequence[Recogniser],
         key: bytes,
-        retouch: Retouch | None = None,
     ) -> None:
-        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret. retouch: fits a
-        portrait to the source, without it portraits are used as they are."""
+        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret."""
         self._composer = composer
         self._actors = actors
         self._surrogates = surrogates
-        self._retouch = retouch
         self._codes = np.stack([_code(key, a.donor.name, a.donor.embedding.shape[0]) for a in actors])
         alike = np.stack([a.donor.embedding for a in actors])
         self._alike = alike @ alike.T
@@ -99,10 +93,7 @@ class Casting:
         # what is unlike by little on a few frames is recognised on others
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
-        chosen = tuple(_by_key(cost, scores)[:STAND_BY])
-        if self._retouch is None or not chosen:
-            return Role(chosen, shape)
-        return Role(chosen, shape, self._retouch(shots, shape, [self._actors[d] for d in chosen]))
+        return Role(tuple(_by_key(cost, scores)[:STAND_BY]), shape)
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)

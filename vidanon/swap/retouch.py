@@ -34,8 +34,8 @@ DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face 
 _FAR = 2.0  #: deviations along each direction, at most
 _SECRET = 0.3  #: deviation of where it begins, a share of _FAR
 _CONTRAST = 1.2  #: times the portrait's own, at most
-_STEPS, _AGAIN = 16, 5  #: of the first actor, and of those that begin where the one before ended
-_BATCH = 5  #: looks of one step
+_STEPS, _AGAIN = 14, 3  #: of the first actor, and of those that begin where the one before ended
+_BATCH = 4  #: looks of one step
 _RATE = 0.15
 _MEAN, _SQUARE, _TINY = 0.8, 0.99, 1e-8  #: of Adam
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
