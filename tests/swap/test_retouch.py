@@ -6,12 +6,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Shot
 from vidanon.swap.cast import aligned
-from vidanon.swap.retouch import DARKER, LIGHTER, Retoucher
+from vidanon.swap.retouch import DARKER, LIGHTER, Retoucher, _Canvas
 from vidanon.swap.variation import SIDE, load_variation
 
 SIZE = 160
@@ -126,3 +127,15 @@ def test_it_moves_with_the_face():
         return np.array([(x * change).sum(), (y * change).sum()]) / change.sum()
 
     np.testing.assert_allclose(centre(9) - centre(0), [9, 9], atol=0.5)
+
+
+@pytest.mark.parametrize("place", [0.0, 1.0])
+def test_a_portrait_that_shows_nothing_is_left_as_it_is(place: float):
+    """No place to change, or no detail at all: nothing that is no number gets into the picture or the next step."""
+    blank, directions = torch.zeros(SIDE, SIDE), torch.from_numpy(load_variation().men)
+    code = torch.ones(len(directions), requires_grad=True)
+    canvas = _Canvas(blank, directions, blank + place)
+    found = canvas.retouch(code)
+    assert found.abs().max() < 0.01
+    (gradient,) = torch.autograd.grad(found.sum() + canvas.strength(found), code)
+    assert torch.isfinite(gradient).all()

@@ -37,7 +37,8 @@ _CONTRAST = 1.2  #: times the portrait's own, at most
 _STEPS, _AGAIN = 14, 3  #: of the first actor, and of those that begin where the one before ended
 _BATCH = 4  #: looks of one step
 _RATE = 0.15
-_MEAN, _SQUARE, _TINY = 0.8, 0.99, 1e-8  #: of Adam
+_MEAN, _SQUARE = 0.8, 0.99  #: of Adam
+_TINY = 1e-8
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
 _VIEWS = ((1.0, 0.0, -0.06), (1.12, 0.0, -0.03), (1.25, -0.05, -0.03), (1.4, -0.12, 0.0))
 _SLACK = 0.08  #: how much below that a likeness may be
@@ -84,11 +85,14 @@ class _Canvas:
 
     def strength(self, retouch: torch.Tensor) -> torch.Tensor:
         """Mean square over the face."""
-        return retouch.square().sum() / self.place.sum()
+        return (retouch.square() * self._share()).sum()
+
+    def _share(self) -> torch.Tensor:
+        return self.place / self.place.sum().clamp(min=_TINY)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
-        share = self.place / self.place.sum()
-        return ((seen - (share * seen).sum()).square() * share).sum().sqrt() + _TINY
+        share = self._share()
+        return (((seen - (share * seen).sum()).square() * share).sum() + _TINY).sqrt()
 
 
 class Retoucher:

@@ -29,6 +29,7 @@ VARIATION = "variation.safetensors"
 DIRECTIONS = 40  #: of each gender; fewer where there are fewer donors
 _FINEST = 0.037  #: sigma, share of the eye distance: finer structure does not lie alike on two faces
 _LEAST = 0.02  #: weight of a donor of the other gender
+_TINY = 1e-12
 
 
 def train_variation(donors: Path | None, out: Path) -> Path:
@@ -66,7 +67,7 @@ def components(faces: FloatArray, looks: Floats, weight: Floats) -> FloatArray:
     """(N, SIDE, SIDE) and their (N, L) looks, the last the gender -> (K, SIDE, SIDE), one deviation each."""
     flat = faces.reshape(len(faces), -1).astype(np.float64)
     gender = np.linalg.lstsq(looks, flat, rcond=None)[0][-1]
-    gender /= np.linalg.norm(gender)
+    gender /= max(float(np.linalg.norm(gender)), _TINY)
     flat = flat - np.outer(flat @ gender, gender)
     root = np.sqrt(weight)[:, None]
     slopes = np.linalg.lstsq(looks[:, :-1] * root, flat * root, rcond=None)[0]
