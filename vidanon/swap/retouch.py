@@ -40,8 +40,8 @@ _RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
-_VIEWS = ((1.0, 0.0, -0.08), (1.15, 0.0, -0.06), (1.3, -0.06, -0.06), (1.5, -0.14, -0.03))
-_SLACK = 0.1  #: how much below that a likeness may be
+_VIEWS = ((1.0, 0.0, -0.05), (1.15, 0.0, -0.04), (1.3, -0.06, -0.04), (1.5, -0.14, -0.02))
+_SLACK = 0.07  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 _COST = 0.8  #: of a change by the whole brightness, everywhere
