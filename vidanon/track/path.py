@@ -165,14 +165,12 @@ def beyond(
     longest: int,
     growth: float,
     picture: tuple[int, int],
-    keeps: float = 1.0,
 ) -> list[Node]:
     """What to cover past the end of a track: after its last hit (``direction`` 1) or before its first (-1).
 
     ``steps``: the flow from the end hit as far as it held; ``velocity`` (2,) px per frame along time;
     ``blind``: frames covered whether the flow holds or not; ``longest``: and at most so many;
-    ``picture``: (width, height) in coded px; ``keeps``: share of its speed from one frame to the next that a box not
-    seen is thought to keep. Ends where the box has left the picture.
+    ``picture``: (width, height) in coded px. Ends where the box has left the picture.
     """
     state = RowState.COASTING if direction > 0 else RowState.BACKFILLED
     out: list[Node] = []
@@ -180,7 +178,7 @@ def beyond(
     relative = None if end.landmarks is None else _relative(end.landmarks, end.box)
     for n in range(1, longest + 1):
         step = steps[n - 1] if n <= len(steps) else None
-        guess = grown(_moved(end.box, velocity * direction * _way(n, keeps)), growth * n)
+        guess = grown(_moved(end.box, velocity * direction * n), growth * n)
         confidence = 0.5 * end.score
         if step is not None:
             last = base
@@ -195,7 +193,7 @@ def beyond(
             leaving = _leaving(base, speed, picture)
             if n > blind and not leaving:
                 break
-            face = _moved(base, speed * _way(since, keeps))
+            face = _moved(base, speed * since)
             box, trust = grown(face, growth * since), 0.0
             if n <= blind and not steps:
                 box = union(box, guess)
@@ -203,11 +201,6 @@ def beyond(
             break
         out.append(_node(end.frame + direction * n, box, state, confidence, trust, relative, face))
     return out if direction > 0 else out[::-1]
-
-
-def _way(frames: int, keeps: float) -> float:
-    """How far something gets, in ways of its first frame, that keeps so much of its speed from frame to frame."""
-    return float(frames) if keeps >= 1 else (1 - keeps**frames) / (1 - keeps)
 
 
 def _moved(box: Box, shift: npt.NDArray[np.float64]) -> Box:

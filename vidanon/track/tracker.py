@@ -23,8 +23,6 @@ from vidanon.types import Detection, PlanRow, RowState
 
 _SAME = 0.6  #: overlap of two tracks on one face
 _WEAK_IOU = 0.3
-#: share of its speed kept from frame to frame by what was seen once: two frames' flow say little of where it goes
-_SLOWS = 0.7
 _SURELY = 0.8  #: likeness of the patches on both sides of a cut, for a track to be followed over it
 
 
@@ -302,7 +300,7 @@ class Tracker:
         track.nodes += beyond(
             track.last, track.ahead[:longest], track.velocity(self._span), 1,
             blind=min(coast, stop - track.last.frame), longest=min(longest, stop - track.last.frame),
-            growth=s.coast_growth, picture=self._picture(), keeps=1.0 if track.hits > 1 else _SLOWS,
+            growth=s.coast_growth, picture=self._picture(),
         )  # fmt: skip
         self._out += track.rows(len(track.nodes), self._span)
         self.count += 1
