@@ -169,7 +169,7 @@ def test_coasting_when_the_detector_loses_the_face() -> None:
 
 
 def test_what_was_seen_once_and_lost_is_thought_to_go_on_at_its_speed() -> None:
-    """One hit, two frames of flow, then a wall; when the face is to be seen again, where its way leads, it is covered."""
+    """One hit, two frames of flow, then a wall. When the face comes out of it, where its way leads, it is covered."""
     path = trackkit.straight(40, 60, 6, 0)
     clip = trackkit.Clip(32, {1: lambda i: None if 23 <= i <= 26 else path(i)})
     rows = run(clip, trackkit.Oracle(clip, lambda f, n: 0.99 if f == 20 else 0.0))

@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
@@ -28,6 +27,7 @@ from vidanon.runtime.device import Runtime
 from vidanon.types import ByteArray, FloatArray, Frame
 from vidanon.zoo.fetch import resolve
 from vidanon.zoo.load import load_state
+from vidanon.zoo.save import save_tensors
 
 NAME = "landmarks"
 SIZE = 96  #: px, side of the crop
@@ -167,9 +167,7 @@ def write_mesh(path: Path, state: Mapping[str, torch.Tensor]) -> None:
         elif tensor.ndim > 1 and name != "mean":
             tensor = tensor.half()
         tensors[name] = tensor.detach().cpu().contiguous()
-    part = path.with_name(f".{path.name}.part")
-    safetensors.torch.save_file(tensors, part)
-    part.replace(path)
+    save_tensors(path, tensors)
 
 
 def crop_transform(landmarks: FloatArray) -> FloatArray | None:

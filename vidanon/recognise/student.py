@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
@@ -23,6 +22,7 @@ from vidanon.runtime.device import Runtime
 from vidanon.types import ByteArray, FloatArray
 from vidanon.zoo.fetch import file_hash, resolve
 from vidanon.zoo.load import load_metadata, load_state
+from vidanon.zoo.save import save_tensors
 
 NAME = "student"
 SIZE = 112  #: px, the side of its crop
@@ -115,10 +115,7 @@ def write_student(path: Path, state: Mapping[str, torch.Tensor], description: De
     fields = asdict(description)
     del fields["sha256"]  # of this very file
     fields["thresholds"] = {str(far): value for far, value in description.thresholds.items()}
-    part = path.with_name(f".{path.name}.part")
-    safetensors.torch.save_file(tensors, part, metadata={_KEY: json.dumps(fields)})
-    part.chmod(0o644)  # safetensors lets only its owner read it
-    part.replace(path)
+    save_tensors(path, tensors, {_KEY: json.dumps(fields)})
 
 
 def read_description(path: Path) -> Description:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
@@ -20,6 +19,7 @@ from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, FloatArray
 from vidanon.zoo.fetch import resolve
 from vidanon.zoo.load import load_state
+from vidanon.zoo.save import save_tensors
 
 NAME = "attributes"
 SIDE = 112  #: px of the crops, aligned for the recogniser
@@ -119,8 +119,5 @@ def load_attributes(path: Path | None = None) -> Attributes:
 
 def write_attributes(path: Path, female: FloatArray, age: FloatArray) -> None:
     """Write probes as :class:`Attributes` takes them. Raises OSError; the file takes its name only once it is whole."""
-    part = path.with_name(f".{path.name}.part")
     tensors = {"female": torch.from_numpy(female.astype(np.float32)), "age": torch.from_numpy(age.astype(np.float32))}
-    safetensors.torch.save_file(tensors, part)
-    part.chmod(0o644)  # safetensors lets only its owner read it
-    part.replace(path)
+    save_tensors(path, tensors)

@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 
 from vidanon.detect.base import Detector
@@ -28,6 +27,7 @@ from vidanon.swap.portraits import SUFFIXES, Unusable, face_crop, find_face, fra
 from vidanon.types import ByteArray, FloatArray
 from vidanon.zoo.fetch import resolve
 from vidanon.zoo.load import load_metadata, load_state
+from vidanon.zoo.save import save_tensors
 
 NAME = "donors"
 LICENCE = "CC0-1.0"
@@ -57,11 +57,8 @@ def write_donors(path: Path, donors: Sequence[Donor], licence: str = LICENCE) ->
             for name in _NUMBERS
         },
     }
-    part = path.with_name(f".{path.name}.part")
     head = {"names": names, "licence": licence}
-    safetensors.torch.save_file(tensors, part, metadata={_KEY: json.dumps(head)})
-    part.chmod(0o644)  # safetensors lets only its owner read it
-    part.replace(path)
+    save_tensors(path, tensors, {_KEY: json.dumps(head)})
 
 
 def load_donors(path: Path | None = None) -> tuple[Donor, ...]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 
 from vidanon.errors import ModelError
@@ -23,6 +22,7 @@ from vidanon.swap.warp import Triangles, portrait_map
 from vidanon.types import FloatArray
 from vidanon.zoo.fetch import resolve
 from vidanon.zoo.load import load_state
+from vidanon.zoo.save import save_tensors
 
 NAME = "variation"
 SIDE = 128  #: px of a portrait on which it is seen
@@ -95,11 +95,8 @@ def write_variation(path: Path, variation: Variation) -> None:
 
     Raises OSError; the file takes its name only once it is whole.
     """
-    part = path.with_name(f".{path.name}.part")
     halves = {
         name: torch.from_numpy(np.ascontiguousarray(each[..., : SIDE // 2])).half()
         for name, each in (("men", variation.men), ("women", variation.women))
     }
-    safetensors.torch.save_file({"mesh": torch.from_numpy(variation.mesh.astype(np.float32)), **halves}, part)
-    part.chmod(0o644)  # safetensors lets only its owner read it
-    part.replace(path)
+    save_tensors(path, {"mesh": torch.from_numpy(variation.mesh.astype(np.float32)), **halves})
