@@ -30,7 +30,7 @@ from vidanon.treatment import Rows, Treatment, first_treatment, stronger_treatme
 from vidanon.types import Frame, PlanRow, ProtectedFrame, RowState, RunReport
 from vidanon.verify import KNOWN, Eyes, Findings, Wanted, face_luma, verify
 
-ATTEMPTS = 6  #: protected; in up to two other ways; covered; covered with what the next look found; whole frames
+ATTEMPTS = 7  #: protected; in up to three other ways; covered; covered with what the next look found; whole frames
 CHUNK = 16  #: frames whose faces go to the protector together
 LOOK_EVERY = 12  #: frames between two looks of the light detector pass
 
@@ -153,13 +153,14 @@ class Renderer:
                     covered = treatment.cover.get(frame.index, [])
                     out = blend(frame, parts[frame.index], covered, self._config.protect)
                     seen = [*treatment.protect.get(frame.index, ()), *covered]
-                protected_here = {row.track for row in treatment.protect.get(frame.index, ())}
+                known = {row.track for row in treatment.protect.get(frame.index, ())}
+                known -= {part.track for part in parts[frame.index] if part.blank}
                 drawn = {part.track: part for part in parts[frame.index] if part.ok and part.layer is not None}
                 attempt.wanted[frame.index] = [
                     Wanted(
                         row,
                         face_luma(out.frame, row.box),
-                        row.track not in protected_here,
+                        row.track not in known,
                         drawn_at(frame, drawn[row.track], row.box) if row.track in drawn else None,
                     )
                     for row in seen

@@ -225,6 +225,8 @@ class Protected:
     layers: tuple[
         Layer | None, ...
     ] = ()  #: (N,) what was drawn, for a protector that keeps what lies around; empty: none
+    #: (N,) whether nothing but one colour is left, so that there is nothing for a recogniser to know; None: nowhere
+    blank: npt.NDArray[np.bool_] | None = None
 
 
 PROTECTION_KEY = object()  #: only ``faces/blend.py`` and ``faces/cover.py`` may use it (a test looks)

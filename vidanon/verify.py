@@ -48,7 +48,7 @@ class Wanted:
 
     row: PlanRow
     luma: FloatArray  #: (h, w) of the face box clipped to the picture, [0, 1]
-    solid: bool = False  #: covered, not protected: nothing is left that a recogniser could know
+    solid: bool = False  #: one colour: nothing is left that a recogniser could know
     #: what was drawn there, luma (h, w), and (h, w) where; None: nothing of the box stays as it was
     drawn: tuple[FloatArray, npt.NDArray[np.bool_]] | None = None
 

@@ -38,6 +38,7 @@ OPEN = "the mask leaves the middle of the face open"
 MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box on each axis
 ALONE = 0.75  #: share of a drawn face's middle that holds nothing of the source; an open mouth and a rim take some
 BAND = 256  #: rows written at a time, even: bounds the memory that a face as large as an 8K picture takes
+HULL = 0.9  #: of what lies between a turned face's landmarks: a corner of its mouth may lie on its rim
 FULL = 1 - 1e-3  #: a mask this close to 1 is 1
 
 
@@ -53,6 +54,7 @@ class Part:
     mask: FloatArray  #: (S, S) in [0, 1]
     reason: str  #: "" or why the face is covered instead
     layer: Layer | None = None
+    blank: bool = False  #: nothing is left but one colour
 
     @property
     def ok(self) -> bool:
@@ -92,7 +94,9 @@ def split(batch: FaceBatch, protected: Protected) -> list[Part]:
         else:
             reason = ""
         box = move_box(batch.to_frame[i], batch.boxes[i]) if placed else np.full(4, np.nan, np.float32)
-        parts.append(Part(batch.frames[i], batch.tracks[i], box, batch.to_frame[i], patches_np[i], mask, reason, layer))
+        blank = protected.blank is not None and bool(protected.blank[i])
+        place = batch.to_frame[i]
+        parts.append(Part(batch.frames[i], batch.tracks[i], box, place, patches_np[i], mask, reason, layer, blank))
     return parts
 
 
@@ -109,7 +113,8 @@ def _is_drawn(mask: FloatArray, layer: Layer, batch: FaceBatch, row: int) -> boo
     landmarks = batch.landmarks[row]
     middle = np.zeros(mask.shape, np.uint8)
     if np.isfinite(landmarks).all():
-        hull = cv2.convexHull(np.clip(landmarks, -1e4, 1e4).astype(np.float32))
+        hull = cv2.convexHull(np.clip(landmarks, -1e4, 1e4).astype(np.float32))[:, 0]
+        hull = hull.mean(0) + HULL * (hull - hull.mean(0))
         cv2.fillConvexPoly(middle, np.rint((hull - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
     else:
         middle[_square(batch.boxes[row])] = 1

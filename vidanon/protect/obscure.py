@@ -6,11 +6,14 @@ Mosaic and blur are separable and differ from face to face, so each is a pair of
 Strength comes from the blur alone: what it takes out is not in the output. On top of it lies *texture*, luma noise
 that is tied to the track and moves with its face. Without it a recogniser is shown a smooth oval of skin, which poor
 ones take for anybody, the source included; and galleries blurred alike match worse. It is no secret.
+
+A face that a recogniser still knows becomes *blank*: one colour, its mean, under the same texture.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -37,15 +40,16 @@ class _Obscure(Protector):
 
     def __call__(self, batch: FaceBatch, states: TrackStates) -> tuple[Protected, TrackStates]:
         settings = self._settings
-        with torch.inference_mode():
-            painted = self.paint(batch)
-            mask = masks.render(batch, settings.shape, settings.mask_scale, settings.feather)
         n = len(batch)
-        return Protected(painted, mask, np.ones(n, np.bool_), ("",) * n), states
+        blank = np.array([bool(states.get(track)) for track in batch.tracks], np.bool_)
+        with torch.inference_mode():
+            painted = self.paint(batch, torch.from_numpy(blank).to(batch.patches.device)[:, None, None, None])
+            mask = masks.render(batch, settings.shape, settings.mask_scale, settings.feather)
+        return Protected(painted, mask, np.ones(n, np.bool_), ("",) * n, blank=blank), states
 
     @abstractmethod
-    def paint(self, batch: FaceBatch) -> torch.Tensor:
-        """Patches (N, 3, S, S) in [0, 1] that show no face anywhere the mask may reach."""
+    def paint(self, batch: FaceBatch, blank: torch.Tensor) -> torch.Tensor:
+        """Patches (N, 3, S, S) in [0, 1] that show no face anywhere the mask may reach. blank: (N, 1, 1, 1) bool."""
 
     def lattices(self, batch: FaceBatch) -> torch.Tensor:
         """(N, LATTICE, LATTICE) unit normal noise, the same for a track in every frame, on the batch's device."""
@@ -67,21 +71,30 @@ class Mask(_Obscure):
 
     name = "mask"
 
-    def paint(self, batch: FaceBatch) -> torch.Tensor:
+    def paint(self, batch: FaceBatch, blank: torch.Tensor) -> torch.Tensor:
         patches = batch.patches
         colour = torch.tensor(self._settings.colour, dtype=patches.dtype, device=patches.device) / 255
         # Expanded, not copied: blend sees that a patch is one colour and fills.
         return colour[None, :, None, None].expand(patches.shape)
 
 
-class Blur(_Obscure):
+class _Blurred(_Obscure):
+    """What is left of the source is blurred."""
+
+    def rejected(self, tracks: Sequence[int], states: TrackStates) -> tuple[frozenset[int], TrackStates]:
+        """They become blank, once."""
+        again = frozenset(track for track in tracks if not states.get(track))
+        return again, {**states, **dict.fromkeys(again, True)}
+
+
+class Blur(_Blurred):
     """A Gaussian blur; at the patch's border the kernel is cut and normalised again."""
 
     name = "blur"
 
-    def paint(self, batch: FaceBatch) -> torch.Tensor:
+    def paint(self, batch: FaceBatch, blank: torch.Tensor) -> torch.Tensor:
         patches, kernel = _shrunk(batch, self._settings.blur)
-        blurred = _both_axes(patches, kernel, kernel)
+        blurred = _flat(_both_axes(patches, kernel, kernel), blank)
         if self._settings.texture == 0:
             return blurred.clamp_(0, 1)
         centre, longest = _geometry(batch)
@@ -94,7 +107,7 @@ class Blur(_Obscure):
         return self.textured(blurred, _both_axes(lattices, rows, columns))
 
 
-class Pixelate(_Obscure):
+class Pixelate(_Blurred):
     """A mosaic of square cells, each the mean of the *blurred* picture; the grid is anchored at the face's centre.
 
     Plain means are not enough: recognisers read a mosaic of four cells across the face. Through the blur first, the
@@ -103,14 +116,14 @@ class Pixelate(_Obscure):
 
     name = "pixelate"
 
-    def paint(self, batch: FaceBatch) -> torch.Tensor:
+    def paint(self, batch: FaceBatch, blank: torch.Tensor) -> torch.Tensor:
         size = batch.patches.shape[-1]
         patches, kernel = _shrunk(batch, self._settings.blur)
         centre, longest = _geometry(batch)
         cell = (longest / self._settings.cells).clamp(min=1.0)
         rows, first_row = _overlap(size, centre[:, 1], cell)
         columns, first_column = _overlap(size, centre[:, 0], cell)
-        means = _both_axes(patches, _normalised(rows) @ kernel, _normalised(columns) @ kernel)
+        means = _flat(_both_axes(patches, _normalised(rows) @ kernel, _normalised(columns) @ kernel), blank)
         if self._settings.texture > 0:
             y = (first_row[:, None] + torch.arange(rows.shape[1], device=rows.device)) % LATTICE
             x = (first_column[:, None] + torch.arange(columns.shape[1], device=rows.device)) % LATTICE
@@ -139,6 +152,11 @@ def _shrunk(batch: FaceBatch, blur: float) -> tuple[torch.Tensor, torch.Tensor]:
     source = (torch.arange(size // factor, device=patches.device, dtype=torch.float32) + 0.5) * factor
     squared = (out[:, None] - source) ** 2
     return patches, _normalised(torch.exp(-squared / (2 * sigma[:, None, None] ** 2)))
+
+
+def _flat(patches: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:
+    """(N, 3, h, w), of those that are ``blank`` only their mean colour."""
+    return torch.where(blank, patches.mean((2, 3), keepdim=True), patches)
 
 
 def _bumps(size: int, centre: torch.Tensor, longest: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,7 @@ class TrackFace:
     tail: Seen | None = None
     share: float = 0.0  #: in the last frame prepared
     look: Look | None = None
+    blank: bool = False  #: under its cover
 
 
 class Swap(Protector):
@@ -100,14 +101,17 @@ class Swap(Protector):
         return gate(seen, meshes, beside, rate, self._settings, fresh=not goes_on, before=before)
 
     def rejected(self, tracks: Sequence[int], states: TrackStates) -> tuple[frozenset[int], TrackStates]:
-        """The next donor of the role, then the cover."""
+        """The next donor of the role, then the cover, then a blank one."""
         kept = dict(states)
         again = set()
         for track in tracks:
-            if self._actor(track, kept) is None:
-                continue
             state: TrackFace = kept.get(track, TrackFace())
-            kept[track] = replace(state, turn=state.turn + 1, look=None)
+            if self._actor(track, kept) is not None:
+                kept[track] = replace(state, turn=state.turn + 1, look=None)
+            elif not state.blank:
+                kept[track] = replace(state, blank=True)
+            else:
+                continue
             again.add(track)
         return frozenset(again), kept
 
@@ -130,7 +134,7 @@ class Swap(Protector):
         layers: list[Layer | None] = [None] * n
         covered = np.flatnonzero(shares < 1)
         if len(covered):
-            cover, _ = self._cover(_some(batch, covered), {})
+            cover, _ = self._cover(_some(batch, covered), {t: kept[t].blank for t in batch.tracks if t in kept})
             under, around = cover.patches.cpu().numpy(), cover.masks.cpu().numpy()
         for i in np.flatnonzero(shares > 0).tolist():
             track, pose = batch.tracks[i], batch.poses[i]
@@ -171,6 +175,7 @@ class Swap(Protector):
             ("",) * n,
             tuple(reasons),
             tuple(layers),
+            np.array([shares[i] == 0 and kept.get(t, TrackFace()).blank for i, t in enumerate(batch.tracks)], np.bool_),
         )
         return answer, kept
 

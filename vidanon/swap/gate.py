@@ -31,6 +31,7 @@ UNCAST = "never seen well enough to choose a donor"
 NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
 _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
+_OUTSIDE = 0.04  #: that they may lie beyond it while a swapped face turns: detectors' landmarks are as far off there
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
 
@@ -58,8 +59,7 @@ def gate(
 
     fresh: the track begins here, so nothing has to be faded in; before: the share in the frame before, where not.
     """
-    faces = zip(meshes, seen.confidence, seen.boxes, seen.landmarks, strict=True)
-    reasons = [_reason(mesh, float(sure), box, marks, settings) for mesh, sure, box, marks in faces]
+    reasons = _reasons(seen, meshes, settings, held=not fresh and before > 0)
     reasons = [CROWDED if beside and not why else why for why, beside in zip(reasons, crowded, strict=True)]
     good = np.array([not reason for reason in reasons])
     shortest = max(1, round(_SHORTEST * rate))
@@ -80,7 +80,18 @@ def gate(
     return Gated(share, tuple(reasons))
 
 
-def _reason(mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings) -> str:
+def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, held: bool) -> list[str]:
+    """held: whether it was swapped in the frame before. Who is, stays so a little longer than others become it."""
+    reasons = []
+    for mesh, sure, box, marks in zip(meshes, seen.confidence, seen.boxes, seen.landmarks, strict=True):
+        reasons.append(_reason(mesh, float(sure), box, marks, settings, -_OUTSIDE if held else _INSIDE))
+        held = not reasons[-1]
+    return reasons
+
+
+def _reason(
+    mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings, inside: float
+) -> str:
     if not np.isfinite(mesh).all():
         return NO_MESH
     if float(eye_distance(mesh)) < settings.min_eyes:
@@ -89,17 +100,18 @@ def _reason(mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatAr
         return TURNED
     if not confidence >= settings.min_confidence:
         return UNSURE
-    if not _holds(mesh, grown(box, _MIDDLE), marks):
+    if not _holds(mesh, grown(box, _MIDDLE), marks, inside):
         return ASTRAY
     return ""
 
 
-def _holds(mesh: FloatArray, box: FloatArray, marks: FloatArray) -> bool:
-    """Whether the oval of the mesh holds the five landmarks; where they are not known, all of the box."""
+def _holds(mesh: FloatArray, box: FloatArray, marks: FloatArray, inside: float) -> bool:
+    """Whether the oval of the mesh holds the five landmarks, ``inside`` of the eye distance within it at least; where
+    they are not known, all of the box."""
     oval = mesh[list(OVAL), :2].astype(np.float32)
     corners = ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3]))
     held = marks if np.isfinite(marks).all() else corners
-    least = _INSIDE * float(eye_distance(mesh)) if held is marks else 0.0
+    least = inside * float(eye_distance(mesh)) if held is marks else 0.0
     return all(cv2.pointPolygonTest(oval, (float(x), float(y)), True) >= least for x, y in held)
 
 
