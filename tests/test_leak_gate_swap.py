@@ -35,7 +35,7 @@ from vidanon.types import (
     PlanRow,
     RunReport,
 )
-from vidanon.verify import KNOWN, Eyes
+from vidanon.verify import Eyes
 
 WIDTH, HEIGHT = 320, 180
 PORTRAIT, SHOWN, LONG = 20, 176, 30  #: which donor is the source; px of its portrait; frames
@@ -278,10 +278,12 @@ def test_who_is_still_recognised_gets_the_next_donor_then_a_mosaic(
     assert np.abs(of_the_source(portrait_clip, tmp_path / "out.mp4", swapped)).max() < 0.25
 
 
-def test_who_is_recognised_even_then_is_covered(portrait_clip: Path, tmp_path: Path) -> None:
-    report = render_swap(portrait_clip, tmp_path / "out.mp4", Counting(), likeness=Likeness(Knows(0.02)))
-    assert report.covered == {KNOWN: LONG}
-    assert report.fallback_faces == {}
+def test_who_is_recognised_even_then_becomes_blank(portrait_clip: Path, tmp_path: Path) -> None:
+    plain = {"protect.texture": 0.0}
+    report = render_swap(portrait_clip, tmp_path / "out.mp4", Counting(), likeness=Likeness(Knows(0.02)), **plain)
+    assert report.covered == {}
+    assert report.fallback_faces == {NO_DONOR: LONG}
+    assert report.segments_retried == 3
     for index, luma in enumerate(lumas(tmp_path / "out.mp4")):
         x, y = portrait_place(index)
         inside = swapkit.oval(portrait()[1], SHOWN, -4)[: HEIGHT - y]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -17,7 +17,7 @@ import numpy as np
 
 from vidanon.config import RunConfig
 from vidanon.errors import LeakError
-from vidanon.faces.blend import Part, blend, drawn_at, split
+from vidanon.faces.blend import Part, blend, drawn_at, others_at, spared, split
 from vidanon.faces.cover import cover_whole
 from vidanon.faces.gather import gather
 from vidanon.media.encode import EncodedSegment, SegmentEncoder
@@ -153,18 +153,7 @@ class Renderer:
                     covered = treatment.cover.get(frame.index, [])
                     out = blend(frame, parts[frame.index], covered, self._config.protect)
                     seen = [*treatment.protect.get(frame.index, ()), *covered]
-                known = {row.track for row in treatment.protect.get(frame.index, ())}
-                known -= {part.track for part in parts[frame.index] if part.blank}
-                drawn = {part.track: part for part in parts[frame.index] if part.ok and part.layer is not None}
-                attempt.wanted[frame.index] = [
-                    Wanted(
-                        row,
-                        face_luma(out.frame, row.box),
-                        row.track not in known,
-                        drawn_at(frame, drawn[row.track], row.box) if row.track in drawn else None,
-                    )
-                    for row in seen
-                ]
+                attempt.wanted[frame.index] = _wanted(out, frame, seen, treatment, parts[frame.index])
                 yield out
 
     def _verify(self, segment: Segment, attempt: Attempt) -> Findings:
@@ -260,3 +249,19 @@ class Renderer:
         tally["faces_checked"] = tally.get("faces_checked", 0) + found.faces
         tally["frames_looked_at"] = tally.get("frames_looked_at", 0) + found.looked
         self._worst_detail = max(self._worst_detail, found.worst_detail)
+
+
+def _wanted(
+    out: ProtectedFrame, frame: Frame, seen: Sequence[PlanRow], treatment: Treatment, parts: Sequence[Part]
+) -> list[Wanted]:
+    """What every face of ``frame`` became."""
+    by_track = {part.track: part for part in parts if part.ok}
+    protected = {row.track for row in treatment.protect.get(frame.index, ())}
+    wanted = []
+    for row in seen:
+        part = by_track.get(row.track) if row.track in protected else None
+        solid = row.track not in protected or (part is not None and part.blank)
+        drawn = None if part is None else drawn_at(frame, part, row.box)
+        others = None if part is None else others_at(frame, spared(part, parts), row.box)
+        wanted.append(Wanted(row, face_luma(out.frame, row.box), solid, drawn, others))
+    return wanted

@@ -51,6 +51,8 @@ class Wanted:
     solid: bool = False  #: one colour: nothing is left that a recogniser could know
     #: what was drawn there, luma (h, w), and (h, w) where; None: nothing of the box stays as it was
     drawn: tuple[FloatArray, npt.NDArray[np.bool_]] | None = None
+    #: (h, w) where another face was drawn, and is asked about itself; None: nowhere
+    others: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,16 @@ def face_luma(frame: Frame, box: FloatArray) -> FloatArray:
     return luma(frame, (x0, y0, x1, y1))
 
 
-def surviving_detail(source: FloatArray, output: FloatArray) -> float:
-    """Share of the source's fine structure still in the output: (h, w) luma each, 0 where the source has none."""
-    a = _fine(source)
-    if float(a.std()) < MIN_DETAIL:
+def surviving_detail(source: FloatArray, output: FloatArray, others: npt.NDArray[np.bool_] | None = None) -> float:
+    """Share of the source's fine structure still in the output: (h, w) luma each, 0 where the source has none.
+
+    others: (h, w) left out.
+    """
+    a, b = _fine(source), _fine(output)
+    if others is not None:
+        a, b = a[~others], b[~others]
+    if a.size == 0 or float(a.std()) < MIN_DETAIL:
         return 0.0
-    b = _fine(output)
     return float((a * b).sum() / (a * a).sum())
 
 
@@ -183,7 +189,10 @@ def _check(frame: Frame, out: Frame, want: Wanted, found: Findings) -> str:
     if not error <= MAX_CODEC_ERROR:  # also catches NaN
         return CHANGED
     drawn = want.drawn
-    detail = surviving_detail(source, output) if drawn is None else unexplained_detail(source, output, *drawn)
+    if drawn is None:
+        detail = surviving_detail(source, output, want.others)
+    else:
+        detail = unexplained_detail(source, output, *drawn)
     found.worst_detail = max(found.worst_detail, detail)
     if not detail <= MAX_SURVIVING_DETAIL:
         return SURVIVED

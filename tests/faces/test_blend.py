@@ -8,10 +8,11 @@ import torch
 import vidanon
 from tests.faces.facekit import FORMATS, noise, row, touched
 from vidanon.config import ProtectSettings
-from vidanon.faces.blend import NO_BOX, NOT_FINITE, OPEN, blend, split
+from vidanon.faces.blend import NO_BOX, NOT_FINITE, OPEN, blend, spared, split
 from vidanon.faces.cover import cover_whole
 from vidanon.faces.gather import gather
 from vidanon.protect.obscure import Blur, Mask, Pixelate
+from vidanon.types import Layer
 
 PROTECTORS = {"mask": Mask, "pixelate": Pixelate, "blur": Blur}
 BOX = (50, 30, 90, 80)
@@ -205,6 +206,58 @@ def test_a_small_face_inside_a_large_one_does_not_sharpen_it(order):
     both, _ = run(frame, [rows[i] for i in order], settings)
     for a, b, hit in zip(alone.planes, both.planes, touched(frame, large, 1.3), strict=True):
         assert (a[hit] == b[hit]).all()
+
+
+def drawn_and_covered(seed, cover, inside=None):
+    """A drawn face of 60 px, the source in its rim, beside a flat cover: source and output, and both parts.
+
+    inside: where the drawn face claims to be alone, px about its middle; None: where it is.
+    """
+    settings = ProtectSettings(mode="mask", colour=(255, 0, 0), feather=0.0)
+    frame = noise(FORMATS[4], (200, 160), seed=seed)
+    (own, *_), (other, *_) = (
+        [p for b in gather([frame], [row(box, track=t)], settings, "cpu") for p in split(b, Mask(settings)(b, {})[0])]
+        for t, box in enumerate([(40, 40, 100, 100), cover], 1)
+    )
+    (batch,) = gather([frame], [row((40, 40, 100, 100))], settings, "cpu")
+    source = batch.patches[0].numpy()
+    x, y = (batch.boxes[0, :2] + batch.boxes[0, 2:]) / 2
+    ys, xs = np.mgrid[0 : source.shape[1], 0 : source.shape[2]] + 0.5
+    away = np.hypot(xs - x, ys - y) / np.ptp(batch.boxes[0, ::2]) * 60
+    patch = np.where(away < 20, np.float32(0.5), source).astype(np.float32)
+    alone = (away < (20 if inside is None else inside)).astype(np.float32)
+    layer = Layer(patch.mean(0), alone)
+    drawn = replace(own, patch=patch, mask=(away < 30).astype(np.float32), layer=layer)
+    return frame, blend(frame, [drawn, other], [], settings).frame, drawn, other
+
+
+def test_a_cover_leaves_a_drawn_face_where_it_is_alone_and_shows_nothing_of_the_source():
+    cover = (75, 45, 130, 105)
+    outs = [drawn_and_covered(seed, cover) for seed in (1, 2)]
+    hit = touched(outs[0][0], cover, 1.3)[0]
+    for a, b in zip(outs[0][1].planes, outs[1][1].planes, strict=True):
+        assert (a[hit] == b[hit]).all()  # whatever the source is
+    ys, xs = np.mgrid[0:160, 0:200] + 0.5
+    middle = np.hypot(xs - 70, ys - 70) < 18
+    assert (hit & middle).sum() > 100
+    assert np.abs(outs[0][1].planes[0][middle].astype(int) - 128).max() <= 1
+    assert set(np.unique(outs[0][1].planes[2][hit & (np.hypot(xs - 70, ys - 70) > 22)])) == {255}
+
+
+def test_the_source_shows_where_a_drawn_face_says_falsely_that_it_is_alone():
+    cover = (75, 45, 130, 105)
+    outs = [drawn_and_covered(seed, cover, inside=29) for seed in (1, 2)]
+    hit = touched(outs[0][0], cover, 1.3)[0]
+    assert (outs[0][1].planes[0][hit] != outs[1][1].planes[0][hit]).any()
+
+
+def test_a_much_smaller_face_s_cover_lies_over_a_drawn_one():
+    cover = (60, 60, 80, 80)
+    _, out, drawn, other = drawn_and_covered(1, cover)
+    hit = touched(out, cover, 1.3)[0]
+    assert spared(other, [drawn]) == [] and set(np.unique(out.planes[2][hit])) == {255}
+    _, _, drawn, other = drawn_and_covered(1, (60, 60, 100, 100))
+    assert spared(other, [drawn, other]) == [drawn] and spared(drawn, [drawn, other]) == []
 
 
 def test_a_solid_cover_is_never_painted_over():

@@ -199,3 +199,22 @@ def test_a_gpu_gives_what_the_cpu_gives(mode, shape):
         answers.append((protected.patches.cpu(), protected.masks.cpu()))
     for a, b in zip(*answers, strict=True):
         assert torch.allclose(a, b, atol=5e-3)
+
+
+@pytest.mark.parametrize("mode", ["pixelate", "blur"])
+def test_a_face_that_was_still_known_becomes_blank(mode):
+    """Once, and nothing of it is left but one colour; the others stay as they are."""
+    settings = plain(mode)
+    batch = batch_of(settings, [BOX, (20, 20, 58, 65)])
+    protector = PROTECTORS[mode](settings)
+    before, states = protector(batch, {})
+    again, states = protector.rejected([1], states)
+    assert again == {1} and protector.rejected([1], states)[0] == frozenset()
+    after, _ = protector(batch, states)
+    assert after.blank is not None and after.blank.tolist() == [False, True] and not before.blank.any()
+    assert torch.equal(after.patches[0], before.patches[0]) and torch.equal(after.masks, before.masks)
+    spread = after.patches.amax((2, 3)) - after.patches.amin((2, 3))
+    assert spread[1].max() < 1e-3 < 0.03 < spread[0].max()
+    grainy, _ = PROTECTORS[mode](ProtectSettings(mode=mode))(batch, states)
+    assert (grainy.patches.amax((2, 3)) - grainy.patches.amin((2, 3)))[1].min() > 0.1  # the texture stays
+    assert Mask(settings).rejected([1], {})[0] == frozenset()

@@ -88,6 +88,7 @@ def by_face(out: list[tuple[FaceBatch, Protected]]) -> dict[tuple[int, int], dic
                 "instead": protected.instead[i],
                 "layer": protected.layers[i],
                 "ok": protected.ok[i],
+                "blank": bool(protected.blank[i]),
             }
     return faces
 
@@ -224,7 +225,7 @@ def test_the_same_seed_draws_the_same_and_the_source_is_not_written_to():
     assert all((a == b).all() for a, b in zip(before, (p for f in frames for p in f.planes), strict=True))
 
 
-def test_a_rejected_track_goes_on_with_the_next_donor_then_pixelated_then_not_at_all():
+def test_a_rejected_track_goes_on_with_the_next_donor_then_pixelated_then_blank_then_not_at_all():
     swap = make({1: role(0, 9), 2: role(4)})
     frames, rows = pictures(), rows_of((1, 2))
     first, states = run(swap, frames, rows)
@@ -237,6 +238,11 @@ def test_a_rejected_track_goes_on_with_the_next_donor_then_pixelated_then_not_at
     assert is_pixelated(third, 1)
     assert {f["instead"] for (_, t), f in by_face(third).items() if t == 1} == {NO_DONOR}
     again, states = swap.rejected([1], states)
+    assert again == {1}  # and once more, blank
+    last, states = run(swap, frames, rows, states)
+    assert not is_pixelated(last, 1) and not any(f["blank"] for f in by_face(third).values())
+    assert {t for (_, t), f in by_face(last).items() if f["blank"]} == {1}
+    again, states = swap.rejected([1], states)
     assert again == frozenset()  # nothing weaker is left: the renderer covers it
     key = (FRAMES - 1, 1)
     one, two = by_face(first)[key], by_face(second)[key]
@@ -245,13 +251,14 @@ def test_a_rejected_track_goes_on_with_the_next_donor_then_pixelated_then_not_at
     assert np.abs(others[0] - others[2]).mean() < 5e-3  # the other face goes on as it was
 
 
-def test_a_track_that_was_never_drawn_is_not_drawn_again():
+def test_a_track_that_was_never_drawn_becomes_blank():
     swap = make({1: role(0), 2: role()})
-    again, _ = swap.rejected([2, 3], {})
-    assert again == frozenset()
     again, states = swap.rejected([1, 2, 3], {})
-    assert again == {1}
-    assert swap.rejected([1], states)[0] == frozenset()  # pixelated was rejected as well
+    assert again == {1, 2, 3}
+    assert swap.rejected([2, 3], states)[0] == frozenset()  # blank was rejected as well
+    again, states = swap.rejected([1], states)
+    assert again == {1}  # pixelated was
+    assert swap.rejected([1], states)[0] == frozenset()
 
 
 def test_states_of_other_tracks_pass_through():

@@ -100,6 +100,25 @@ def test_one_landmark_beside_the_new_face_is_enough(mark):
     assert one_reason(replace(found, landmarks=marks), meshes) == ASTRAY
 
 
+def test_a_swapped_face_stays_swapped_a_little_beyond_where_others_become_it():
+    """A detector's corner of the mouth on the rim of a face that turns: neither in and out, nor far out."""
+    meshes = np.repeat(mesh()[None], 12, 0)
+    found = seen(meshes)
+    rim = meshes[0, 454, :2]  # beside the ear
+    out = (rim - meshes[0, 1, :2]) / np.linalg.norm(rim - meshes[0, 1, :2]) * float(eye_distance(mesh()))
+
+    def reasons(beyond, start=0, **before):
+        marks = found.landmarks.copy()
+        marks[start:, 1] = rim + np.float32(beyond) * out
+        start_of = {"fresh": True, "before": 0.0, **before}
+        return gate(replace(found, landmarks=marks), meshes, [False] * 12, RATE, SETTINGS, **start_of).reasons
+
+    assert set(reasons(0.01)) == {ASTRAY}  # from the first frame on
+    assert set(reasons(0.01, start=4)) == {""}
+    assert set(reasons(0.01, fresh=False, before=1.0)) == {""}  # from the segment before
+    assert set(reasons(0.2, start=4)[4:]) == {ASTRAY}
+
+
 def test_without_landmarks_the_middle_of_the_box_must_be_held():
     meshes = np.repeat(mesh()[None], 12, 0)
     found = seen(meshes, marks=False)

@@ -344,3 +344,19 @@ def test_a_bridge_bends_with_the_speed_at_its_ends() -> None:
         i for i in range(8, 26) for r in rows if r.frame == i and trackkit.covered(np.array(path(i)), r.box) < 0.95
     ]
     assert missed == []
+
+
+def flown(pan: int) -> tuple[trackkit.Clip, list[PlanRow]]:
+    """Something seen in one frame while it moves, and gone soon after, before a wall that the camera pans over."""
+    path = trackkit.straight(40, 60, 9, 0)
+    clip = trackkit.Clip(40, {1: lambda i: path(i) if 5 <= i <= 10 else None}, pan=pan)
+    return clip, run(clip, trackkit.Oracle(clip, lambda f, n: 0.9 if f == 10 else 0.0))
+
+
+def test_a_guess_is_not_followed_over_a_wall_that_nothing_came_to() -> None:
+    clip, rows = flown(pan=0)
+    assert leaks(clip, rows) == []
+    last = max(r.frame for r in rows)
+    clip, rows = flown(pan=3)
+    assert leaks(clip, rows) == []
+    assert last + 5 < max(r.frame for r in rows)  # where it cannot be told, it goes on

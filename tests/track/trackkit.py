@@ -53,10 +53,14 @@ def draw(luma: ByteArray, box: Sequence[float], face: ByteArray) -> None:
 
 
 class Clip:
-    """Faces along known paths; ``cuts`` are first frames of new scenes, each with a background of its own."""
+    """Faces along known paths; ``cuts`` are first frames of new scenes, each with a background of its own that moves
+    ``pan`` px a frame."""
 
-    def __init__(self, count: int, paths: Mapping[int, Path], *, cuts: Sequence[int] = (), fps: int = 25) -> None:
+    def __init__(
+        self, count: int, paths: Mapping[int, Path], *, cuts: Sequence[int] = (), fps: int = 25, pan: int = 0
+    ) -> None:
         self.count, self.paths, self.cuts, self.fps = count, dict(paths), tuple(cuts), fps
+        self.pan = pan
         self.damaged: set[int] = set()
         self._faces = {n: texture(100 + n, 64, 80, 7) for n in paths}
         self._scenes = [texture(s, WIDTH, HEIGHT, 24) for s in range(len(cuts) + 1)]
@@ -72,7 +76,7 @@ class Clip:
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         for index in range(start, self.count):
-            luma = self._scenes[sum(index >= c for c in self.cuts)].copy()
+            luma = np.roll(self._scenes[sum(index >= c for c in self.cuts)], self.pan * index, axis=1)
             for n, box in self.truth(index).items():
                 draw(luma, list(box), self._faces[n])
             yield frame(luma, index, self.fps, damaged=index in self.damaged)

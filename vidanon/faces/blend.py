@@ -37,6 +37,7 @@ NOT_FINITE = "the protector returned values that are not numbers"
 OPEN = "the mask leaves the middle of the face open"
 MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box on each axis
 ALONE = 0.75  #: share of a drawn face's middle that holds nothing of the source; an open mouth and a rim take some
+SMALLER = 0.5  #: of a drawn face's size, below which a face's cover lies over it
 BAND = 256  #: rows written at a time, even: bounds the memory that a face as large as an 8K picture takes
 HULL = 0.9  #: of what lies between a turned face's landmarks: a corner of its mouth may lie on its rim
 FULL = 1 - 1e-3  #: a mask this close to 1 is 1
@@ -132,8 +133,9 @@ def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], setti
     """``frame`` with every part in its place, and a solid fill over ``covered`` rows and over parts that are not ok.
 
     A frame with neither keeps its planes, uncopied. Drawn faces are painted first, then covers, each by size, the
-    largest last, and solid fills at the end: a drawn face's rim shows the source, so none may lie over a cover. A
-    damaged frame, and one with a row that is no box, is covered whole. Raises ValueError for a part of another frame.
+    largest last, and solid fills at the end: a drawn face's rim shows the source, so none may lie over a cover. Where a
+    drawn face is alone it hides all that a cover would, and covers leave it as it is. A damaged frame, and one with a
+    row that is no box, is covered whole. Raises ValueError for a part of another frame.
     """
     faces = sorted(parts, key=lambda part: (part.layer is None, longer_side(part.box)))
     if any(part.frame != frame.index for part in faces) or any(row.frame != frame.index for row in covered):
@@ -146,10 +148,24 @@ def blend(frame: Frame, parts: Iterable[Part], covered: Sequence[PlanRow], setti
     planes = tuple(np.array(plane) for plane in frame.planes)
     for part in faces:
         if part.ok:
-            _paint(planes, frame, part)
+            _paint(planes, frame, part, spared(part, faces))
     for box in solid:
         fill(planes, frame, grown(box, settings.mask_scale), settings.colour)
     return ProtectedFrame(replace(frame, planes=planes), PROTECTION_KEY)
+
+
+def _alone(part: Part, region: tuple[int, int, int, int]) -> FloatArray:
+    """(h, w) in [0, 1]: 1 where a drawn face is alone at the pixels of ``region``, 0 where any of the source is."""
+    assert part.layer is not None
+    inside = (part.layer.inside > FULL).astype(np.float32)
+    share = _warp(inside, invert(part.to_frame), region, (1, 1), cv2.BORDER_CONSTANT)
+    return np.asarray(np.clip(2 * share - 1, 0, 1), np.float32)
+
+
+def others_at(frame: Frame, parts: Sequence[Part], box: FloatArray) -> npt.NDArray[np.bool_] | None:
+    """(h, w), at the pixels of ``frame`` that (4,) ``box`` touches: where one of ``parts`` was drawn; None: nowhere."""
+    found = [at[1] for at in (drawn_at(frame, part, box) for part in parts) if at is not None and at[1].any()]
+    return np.logical_or.reduce(found) if found else None
 
 
 def drawn_at(frame: Frame, part: Part, box: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]] | None:
@@ -165,8 +181,17 @@ def drawn_at(frame: Frame, part: Part, box: FloatArray) -> tuple[FloatArray, npt
     return luma, inside > FULL
 
 
-def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part) -> None:
-    """Write one part into ``planes`` through its mask."""
+def spared(cover: Part, parts: Sequence[Part]) -> list[Part]:
+    """The drawn faces that ``cover`` leaves as they are where they are alone. They have the light of what they lie on,
+    blurred as suits their size, which may not be enough for a much smaller face."""
+    if cover.layer is not None:
+        return []
+    most = longer_side(cover.box) / SMALLER
+    return [part for part in parts if part.ok and part.layer is not None and longer_side(part.box) <= most]
+
+
+def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part, others: Sequence[Part]) -> None:
+    """Write one part into ``planes`` through its mask, but not where one of ``others`` is alone."""
     region = _region(frame, part)
     if region is None:
         return
@@ -174,20 +199,23 @@ def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part) -> None
     codes = codes_of(part.patch, frame)
     x0, y0, x1, y1 = region
     for top in range(y0, y1, BAND):
-        _paint_band(planes, frame.format, part.mask, codes, to_patch, (x0, top, x1, min(top + BAND, y1)))
+        band = (x0, top, x1, min(top + BAND, y1))
+        alpha = _warp(part.mask, to_patch, band, (1, 1), cv2.BORDER_CONSTANT)
+        for other in others:
+            alpha *= 1 - _alone(other, band)
+        _paint_band(planes, frame.format, alpha, codes, to_patch, band)
 
 
 def _paint_band(
     planes: Sequence[npt.NDArray[Any]],
     fmt: PixelFormat,
-    mask: FloatArray,
+    alpha: FloatArray,
     codes: FloatArray,
     to_patch: FloatArray,
     region: tuple[int, int, int, int],
 ) -> None:
-    """Write (P, S, S) or (P, 1, 1) ``codes`` into one region of whole chroma blocks through (S, S) ``mask``."""
+    """Write (P, S, S) or (P, 1, 1) ``codes`` into one region of whole chroma blocks, through ``alpha`` (h, w) of it."""
     x0, y0, x1, y1 = region
-    alpha = _warp(mask, to_patch, region, (1, 1), cv2.BORDER_CONSTANT)
     np.putmask(alpha, alpha > FULL, 1)
     alphas: dict[tuple[int, int], FloatArray] = {}
     for index, plane in enumerate(planes):

@@ -17,6 +17,7 @@ from vidanon.types import Detection, PlanRow, RowState
 BESIDE = 0.3  #: overlap below which two boxes show two faces
 _NOISE = kalman.Noise()
 _FLOW_TRUST = 4.0  #: a step of the flow against a detector's box, in variance
+_SEEN = 0.5  #: trust of a node, at least, that is no guess
 _MIN_ANCHOR = 0.25  #: least likeness to the last hit's patch, for the flow to go on
 _CHUNK, _OVERLAP = 1200, 200  #: nodes smoothed at once, and kept beside them, so that a long track costs no more
 
@@ -69,6 +70,12 @@ class Track:
             return self.ahead[-1].box if self.ahead else self.last.box
         state, aspect = to_state(self.last.box)
         return to_boxes(np.array([*self.mean[:2, 0], state[2]]), aspect)
+
+    def seen_at(self, frame: int) -> Box | None:
+        """Where a detector or the flow saw it; None where it was not seen, or that is not at hand."""
+        first = self.nodes[0].frame
+        node = self.nodes[frame - first] if first <= frame <= self.nodes[-1].frame else None
+        return node.box if node is not None and node.trust >= _SEEN else None
 
     def velocity(self, span: int) -> kalman.Array:
         """(2,) px per frame, over the last frames before the last hit; ``span``: frames between two looks."""

@@ -18,6 +18,9 @@ _ANCHOR_BEYOND = 0.35  #: beyond the last hit, or before the first, nothing else
 _SURE = 0.7
 
 
+Absent = Callable[[int, Box], bool]  #: frame, place: whether the face is surely not there
+
+
 @dataclass(frozen=True)
 class Node:
     """One track in one frame, as measured or guessed, before smoothing."""
@@ -165,12 +168,14 @@ def beyond(
     longest: int,
     growth: float,
     picture: tuple[int, int],
+    absent: Absent,
 ) -> list[Node]:
     """What to cover past the end of a track: after its last hit (``direction`` 1) or before its first (-1).
 
     ``steps``: the flow from the end hit as far as it held; ``velocity`` (2,) px per frame along time;
     ``blind``: frames covered whether the flow holds or not; ``longest``: and at most so many;
-    ``picture``: (width, height) in coded px. Ends where the box has left the picture.
+    ``picture``: (width, height) in coded px; ``absent``: whether the face is surely not in a box. Ends where the box
+    has left the picture, or where the face is in none of the guesses left.
     """
     state = RowState.COASTING if direction > 0 else RowState.BACKFILLED
     out: list[Node] = []
@@ -200,6 +205,8 @@ def beyond(
         if _outside(box, picture):
             break
         out.append(_node(end.frame + direction * n, box, state, confidence, trust, relative, face))
+    while out and out[-1].trust == 0 and absent(out[-1].frame, out[-1].box):
+        out.pop()
     return out if direction > 0 else out[::-1]
 
 
@@ -239,6 +246,7 @@ def carried_back(
     growth: float,
     velocity: npt.NDArray[np.float64],
     picture: tuple[int, int],
+    absent: Absent,
 ) -> list[Node]:
     """The frames before the first hit, from the oldest on.
 
@@ -268,5 +276,6 @@ def carried_back(
     tail = beyond(
         here, steps, velocity, -1,
         blind=min(max(blind, len(steps) + blind // 2), longest), longest=longest, growth=growth, picture=picture,
+        absent=absent,
     )  # fmt: skip
     return [*tail, *out]

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidanon.config import TrackSettings
+from vidanon.track.arrival import nothing_came
 from vidanon.track.assign import Match, assign, two_stage
 from vidanon.track.base import Again, Box, Boxes, iou, stack, union
 from vidanon.track.flow import Luma, carry
 from vidanon.track.live import BESIDE, Track, hit_of, predict
-from vidanon.track.path import Hit, Node, between, beyond, carried_back, centre
+from vidanon.track.path import Absent, Hit, Node, between, beyond, carried_back, centre
 from vidanon.types import Detection, PlanRow, RowState
 
 _SAME = 0.6  #: overlap of two tracks on one face
@@ -236,7 +237,7 @@ class Tracker:
         return carried_back(
             first, looks, self._seen, self._lumas.get,
             oldest=max(self._scene, first.frame - longest), blind=blind, growth=self._settings.coast_growth,
-            velocity=velocity, picture=self._picture(),
+            velocity=velocity, picture=self._picture(), absent=self._absent(track, first),
         )  # fmt: skip
 
     def _seen(self, look: int, expected: Box) -> Hit | None:
@@ -247,6 +248,18 @@ class Tracker:
                 best = int(overlap.argmax())
                 return hits.pop(best) if overlap[best] >= _WEAK_IOU else None
         return None
+
+    def _absent(self, track: Track, end: Hit) -> Absent:
+        """Whether ``track``, seen in ``end``, is surely not in a place in another frame."""
+
+        def absent(frame: int, place: Box) -> bool:
+            then, now = self._lumas.get(end.frame), self._lumas.get(frame)
+            if then is None or now is None:
+                return False
+            seen = [t.seen_at(frame) for t in self._tracks if t is not track]
+            return nothing_came(then, now, end.box, place, [box for box in seen if box is not None])
+
+        return absent
 
     def _picture(self) -> tuple[int, int]:
         luma = next(reversed(self._lumas.values()))
@@ -300,7 +313,7 @@ class Tracker:
         track.nodes += beyond(
             track.last, track.ahead[:longest], track.velocity(self._span), 1,
             blind=min(coast, stop - track.last.frame), longest=min(longest, stop - track.last.frame),
-            growth=s.coast_growth, picture=self._picture(),
+            growth=s.coast_growth, picture=self._picture(), absent=self._absent(track, track.last),
         )  # fmt: skip
         self._out += track.rows(len(track.nodes), self._span)
         self.count += 1
