@@ -1,7 +1,8 @@
 """A track's mesh, steadied over time, looking both ways: nothing lags, and a blink stays a blink.
 
 A mesh is taken apart into where the head is (rotation, scale, place in space) and the shape that is left. Where the
-head is gets a local parabola: symmetric in time, so it keeps up with motion that speeds up or slows down. The shape
+head is gets a local parabola, symmetric in time, so that it keeps up with motion that speeds up or slows down; a mesh
+that is sure stays near where it was found, for heads (and clocks of cameras) also jerk. The shape
 gets a mean over time that leaves out moments at which the region (an eye, the mouth, the rest) looked otherwise by
 more than the network's own noise, which is estimated from the parts of the face that do not move.
 """
@@ -37,6 +38,7 @@ class Smoothing:
     """How far to look."""
 
     pose: float = 0.03  #: s: standard deviation of the weights around a moment, for where the head is
+    own: float = 0.7  #: how much of what a sure mesh stands off from that is the head's own motion
     shape: float = 0.08  #: s, for the shape
     alike: float = 1.2  #: times the noise: shapes farther apart than noise makes them by that are not averaged
     gap: float = 0.2  #: s: the longest time without a mesh that is filled
@@ -73,7 +75,8 @@ def smooth(
     for _ in range(2):  # a mesh far from where its neighbours put the head is of something else
         off = np.linalg.norm((pose - _parabola(pose, weight, sigma))[:, 4:6], axis=1) / float(eye_distance(reference))
         weight = weight / (1 + (off / max(_STRAY, 4 * float(np.median(off[seen])))) ** 4)
-    pose = _parabola(pose, weight, sigma)
+    calm = _parabola(pose, weight, sigma)
+    pose = calm + (settings.own * np.minimum(weight, 1))[:, None] * (pose - calm)
     shape = _alike_mean(shape, reference, weight, max(settings.shape * rate, 0.3), settings.alike)
     rotation = np.einsum("ij,tjk->tik", mean_rotation, _exp(pose[:, :3]))
     out = np.einsum("tij,tpj->tpi", rotation, reference + shape) * np.exp(pose[:, 3])[:, None, None]

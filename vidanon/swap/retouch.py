@@ -34,14 +34,14 @@ DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face 
 _FAR = 2.0  #: deviations along each direction, at most
 _SECRET = 0.3  #: deviation of where it begins, a share of _FAR
 _CONTRAST = 1.2  #: times the portrait's own, at most
-_STEPS, _AGAIN = 14, 3  #: of the first actor, and of those that begin where the one before ended
+_STEPS, _AGAIN = 20, 3  #: of the first actor, and of those that begin where the one before ended
 _BATCH = 4  #: looks of one step
 _RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
 #: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
-_VIEWS = ((1.0, 0.0, -0.05), (1.15, 0.0, -0.04), (1.3, -0.06, -0.04), (1.5, -0.14, -0.02))
-_SLACK = 0.07  #: how much below that a likeness may be
+_VIEWS = ((1.0, 0.0, -0.09), (1.15, 0.0, -0.08), (1.3, -0.06, -0.08), (1.5, -0.14, -0.06))
+_SLACK = 0.05  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 _COST = 0.8  #: of a change by the whole brightness, everywhere
