@@ -29,6 +29,7 @@ from vidanon.swap.composite import Actor, Composer, Drawn
 from vidanon.swap.gate import NO_DONOR
 from vidanon.track.plan import Plan
 from vidanon.types import (
+    BLANK,
     ByteArray,
     FloatArray,
     PlanInfo,
@@ -282,7 +283,7 @@ def test_who_is_recognised_even_then_becomes_blank(portrait_clip: Path, tmp_path
     plain = {"protect.texture": 0.0}
     report = render_swap(portrait_clip, tmp_path / "out.mp4", Counting(), likeness=Likeness(Knows(0.02)), **plain)
     assert report.covered == {}
-    assert report.fallback_faces == {NO_DONOR: LONG}
+    assert report.fallback_faces == {BLANK: LONG}
     assert report.segments_retried == 3
     for index, luma in enumerate(lumas(tmp_path / "out.mp4")):
         x, y = portrait_place(index)

@@ -212,6 +212,9 @@ class Layer:
     inside: FloatArray  #: (S, S) in [0, 1]: 1 where nothing of the source's fine structure may be left
 
 
+BLANK = "a recogniser knew the face, and only one colour of it is left"  #: why a face is not as the mode has it
+
+
 @dataclass(frozen=True)
 class Protected:
     """What a protector answers for a FaceBatch."""

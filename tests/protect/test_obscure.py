@@ -8,7 +8,9 @@ import torch
 from tests.faces.facekit import FORMATS, noise, row
 from vidanon.config import ProtectSettings
 from vidanon.faces.gather import gather
+from vidanon.faces.masks import render
 from vidanon.protect.obscure import Blur, Mask, Pixelate
+from vidanon.types import BLANK
 
 PROTECTORS = {"mask": Mask, "pixelate": Pixelate, "blur": Blur}
 BOX = (50, 30, 90, 80)
@@ -212,7 +214,10 @@ def test_a_face_that_was_still_known_becomes_blank(mode):
     assert again == {1} and protector.rejected([1], states)[0] == frozenset()
     after, _ = protector(batch, states)
     assert after.blank is not None and after.blank.tolist() == [False, True] and not before.blank.any()
-    assert torch.equal(after.patches[0], before.patches[0]) and torch.equal(after.masks, before.masks)
+    assert torch.equal(after.patches[0], before.patches[0]) and torch.equal(after.masks[0], before.masks[0])
+    solid = render(batch, "solid", settings.mask_scale, 0.0)  # no less is hidden than under a solid fill
+    assert (after.masks[1][solid[1] == 1] == 1).all() and (before.masks[1][solid[1] == 1] < 1).any()
+    assert after.instead == ("", BLANK)
     spread = after.patches.amax((2, 3)) - after.patches.amin((2, 3))
     assert spread[1].max() < 1e-3 < 0.03 < spread[0].max()
     grainy, _ = PROTECTORS[mode](ProtectSettings(mode=mode))(batch, states)

@@ -107,16 +107,17 @@ def test_a_swapped_face_stays_swapped_a_little_beyond_where_others_become_it():
     rim = meshes[0, 454, :2]  # beside the ear
     out = (rim - meshes[0, 1, :2]) / np.linalg.norm(rim - meshes[0, 1, :2]) * float(eye_distance(mesh()))
 
-    def reasons(beyond, start=0, **before):
+    def reasons(beyond, start=0, mark=4, fresh=True, before=0.0):
         marks = found.landmarks.copy()
-        marks[start:, 1] = rim + np.float32(beyond) * out
-        start_of = {"fresh": True, "before": 0.0, **before}
-        return gate(replace(found, landmarks=marks), meshes, [False] * 12, RATE, SETTINGS, **start_of).reasons
+        marks[start:, mark] = rim + np.float32(beyond) * out
+        moved = replace(found, landmarks=marks)
+        return gate(moved, meshes, [False] * 12, RATE, SETTINGS, fresh=fresh, before=before).reasons
 
     assert set(reasons(0.01)) == {ASTRAY}  # from the first frame on
     assert set(reasons(0.01, start=4)) == {""}
     assert set(reasons(0.01, fresh=False, before=1.0)) == {""}  # from the segment before
     assert set(reasons(0.2, start=4)[4:]) == {ASTRAY}
+    assert set(reasons(0.01, start=4, mark=1)[4:]) == {ASTRAY}  # an eye is held to the same as ever
 
 
 def test_without_landmarks_the_middle_of_the_box_must_be_held():

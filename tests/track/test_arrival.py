@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import trackkit
@@ -76,12 +78,49 @@ def test_what_another_face_hides_and_what_changes_there_is_no_evidence() -> None
     assert not nothing_came(luma(with_face(FACE, before)), luma(after), FACE, at(182, 92), [other + 3])  # all of it
 
 
-@pytest.mark.parametrize("level", [6, 40, 128, 200])
-def test_a_face_that_would_hardly_be_seen_may_be_there(level: int) -> None:
+@pytest.mark.parametrize(("level", "lighter"), [(6, 3), (40, 7), (128, 9), (200, 9)])
+def test_a_face_that_would_hardly_be_seen_may_be_there(level: int, lighter: int) -> None:
     wall = np.full_like(WALL, level)
-    face = np.full((80, 64), level + 9, np.uint8)
+    face = np.full((80, 64), level + lighter, np.uint8)
     then, now = luma(with_face(FACE, wall, face)), luma(wall)
     assert not nothing_came(then, now, FACE, at(200, 90), [])
+
+
+@pytest.mark.parametrize(("level", "lighter"), [(6, 6), (20, 6), (40, 10), (128, 14)])
+def test_in_the_dark_less_is_seen(level: int, lighter: int) -> None:
+    wall = np.full_like(WALL, level)
+    face = np.full((80, 64), level + lighter, np.uint8)
+    then = luma(with_face(FACE, wall, face))
+    assert nothing_came(then, luma(wall), FACE, at(200, 90), [])
+    assert not nothing_came(then, luma(with_face(at(200, 90), wall, face)), FACE, at(200, 90), [])
+
+
+def test_a_face_that_would_not_show_in_part_of_the_place_may_be_there() -> None:
+    wall = np.full_like(WALL, 60)
+    wall[:, 200:] = 120
+    face = np.full((80, 64), 124, np.uint8)
+    then = luma(with_face(FACE, wall, face))
+    assert nothing_came(then, luma(wall), FACE, at(150, 90, 1.4), [])
+    assert not nothing_came(
+        then, luma(wall), FACE, at(205, 90, 1.4), []
+    )  # before the right of it, it would not be seen
+
+
+def test_in_front_of_a_larger_face_a_small_one_may_be() -> None:
+    other = at(200, 90, 2.5)
+    before = with_face(other, face=trackkit.texture(5, 64, 80, 7))
+    there = at(200, 115)
+    now = with_face(there, before)
+    assert not nothing_came(luma(with_face(FACE, before)), luma(now), FACE, there, [other])
+    beside = at(236, 120)  # at its shoulder
+    now = with_face(beside, before)
+    assert not nothing_came(luma(with_face(FACE, before)), luma(now), FACE, beside, [other])
+
+
+def test_nothing_is_said_of_a_picture_of_another_size() -> None:
+    then, now = luma(with_face(FACE)), luma(with_face(None))
+    assert nothing_came(then, now, FACE, at(200, 90), [])
+    assert not nothing_came(then, replace(now, width=2 * now.width, scale=0.5), FACE, at(200, 90), [])
 
 
 def test_nothing_is_said_of_a_place_it_had_not_left() -> None:

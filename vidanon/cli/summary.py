@@ -37,7 +37,7 @@ def lines(report: RunReport, output: Path, report_path: Path | None = None) -> I
         known = sorted(report.face_states.items(), key=lambda item: -item[1])
         yield "  coverage    " + ", ".join(f"{STATES.get(state, state)} {count}" for state, count in known)
     for reason, count in report.fallback_faces.items():
-        yield f"  pixelated   {_count(count, 'face')} instead: {reason}"
+        yield f"  obscured    {_count(count, 'face')} instead: {reason}"
     if report.kept:
         yield f"  left clear  {_count(report.kept, 'face')}, as asked (--keep, --redact)"
     for reason, count in report.covered.items():
@@ -67,7 +67,7 @@ def brief(report: RunReport) -> str:
     parts = [f"{_count(report.faces, 'face')} of {_count(report.tracks, 'track')} in {_count(report.frames, 'frame')}"]
     parts += [f"{_count(count, 'face')} covered ({reason})" for reason, count in report.covered.items()]
     if report.fallback_faces:
-        parts.append(f"{_count(sum(report.fallback_faces.values()), 'face')} pixelated instead")
+        parts.append(f"{_count(sum(report.fallback_faces.values()), 'face')} obscured instead")
     if report.frames_covered_whole:
         parts.append(f"{_count(report.frames_covered_whole, 'whole frame')} covered")
     parts += report.fallbacks

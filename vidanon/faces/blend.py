@@ -39,7 +39,7 @@ MIDDLE = 0.4  #: the middle of a face no mask may leave open: share of its box o
 ALONE = 0.75  #: share of a drawn face's middle that holds nothing of the source; an open mouth and a rim take some
 SMALLER = 0.5  #: of a drawn face's size, below which a face's cover lies over it
 BAND = 256  #: rows written at a time, even: bounds the memory that a face as large as an 8K picture takes
-HULL = 0.9  #: of what lies between a turned face's landmarks: a corner of its mouth may lie on its rim
+CORNER = 0.1  #: of its way to the middle that a corner of the mouth may lie outside: a turned face has one on its rim
 FULL = 1 - 1e-3  #: a mask this close to 1 is 1
 
 
@@ -112,15 +112,26 @@ def _is_drawn(mask: FloatArray, layer: Layer, batch: FaceBatch, row: int) -> boo
     known it is the box's.
     """
     landmarks = batch.landmarks[row]
-    middle = np.zeros(mask.shape, np.uint8)
     if np.isfinite(landmarks).all():
-        hull = cv2.convexHull(np.clip(landmarks, -1e4, 1e4).astype(np.float32))[:, 0]
-        hull = hull.mean(0) + HULL * (hull - hull.mean(0))
-        cv2.fillConvexPoly(middle, np.rint((hull - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
+        points = np.clip(landmarks, -1e4, 1e4).astype(np.float32)
+        middle = _hull(points, mask.shape[0])
+        points[3:] += CORNER * (points.mean(0) - points[3:])
+        least = _hull(points, mask.shape[0])
     else:
-        middle[_square(batch.boxes[row])] = 1
-    at = middle > 0
-    return bool(at.any()) and float(mask[at].min()) >= FULL and float((layer.inside[at] > FULL).mean()) >= ALONE
+        middle = np.zeros(mask.shape, np.bool_)
+        middle[_square(batch.boxes[row])] = True
+        least = middle
+    if not least.any():
+        return False
+    return float(mask[least].min()) >= FULL and float((layer.inside[middle] > FULL).mean()) >= ALONE
+
+
+def _hull(points: FloatArray, size: int) -> npt.NDArray[np.bool_]:
+    """(size, size), where the convex hull of (P, 2) px lies."""
+    filled = np.zeros((size, size), np.uint8)
+    hull = cv2.convexHull(points)[:, 0]
+    cv2.fillConvexPoly(filled, np.rint((hull - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
+    return filled > 0
 
 
 def _square(box: FloatArray) -> tuple[slice, slice]:
@@ -186,8 +197,20 @@ def spared(cover: Part, parts: Sequence[Part]) -> list[Part]:
     blurred as suits their size, which may not be enough for a much smaller face."""
     if cover.layer is not None:
         return []
-    most = longer_side(cover.box) / SMALLER
-    return [part for part in parts if part.ok and part.layer is not None and longer_side(part.box) <= most]
+    most, (low, high) = longer_side(cover.box) / SMALLER, _window(cover)
+    found = []
+    for part in parts:
+        if part.ok and part.layer is not None and longer_side(part.box) <= most:
+            from_, to = _window(part)
+            if (from_ < high).all() and (low < to).all():
+                found.append(part)
+    return found
+
+
+def _window(part: Part) -> FloatArray:
+    """(2, 2) coded px: the corners of the patch, which reaches as far as anything is painted."""
+    size = part.mask.shape[0]
+    return move_box(part.to_frame, np.array([0, 0, size, size], np.float32)).reshape(2, 2)
 
 
 def _paint(planes: Sequence[npt.NDArray[Any]], frame: Frame, part: Part, others: Sequence[Part]) -> None:

@@ -7,7 +7,8 @@ Strength comes from the blur alone: what it takes out is not in the output. On t
 that is tied to the track and moves with its face. Without it a recogniser is shown a smooth oval of skin, which poor
 ones take for anybody, the source included; and galleries blurred alike match worse. It is no secret.
 
-A face that a recogniser still knows becomes *blank*: one colour, its mean, under the same texture.
+A face that a recogniser still knows becomes *blank*: one colour, its mean, under the same texture, and all over its box
+whatever the shape, so that no less is hidden than under a solid fill.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.nn import functional
 from vidanon.config import ProtectSettings
 from vidanon.faces import masks
 from vidanon.protect.base import Protector, TrackStates
-from vidanon.types import FaceBatch, FloatArray, Protected
+from vidanon.types import BLANK, FaceBatch, FloatArray, Protected
 
 LATTICE = 96  #: side of a track's noise lattice; its middle is the face's centre
 PITCH = 1 / 25  #: blur: distance of lattice points, share of the face's longer side
@@ -45,7 +46,11 @@ class _Obscure(Protector):
         with torch.inference_mode():
             painted = self.paint(batch, torch.from_numpy(blank).to(batch.patches.device)[:, None, None, None])
             mask = masks.render(batch, settings.shape, settings.mask_scale, settings.feather)
-        return Protected(painted, mask, np.ones(n, np.bool_), ("",) * n, blank=blank), states
+            if blank.any():
+                whole = masks.render(batch, "solid", settings.mask_scale, settings.feather)
+                mask[blank] = torch.maximum(mask, whole)[blank]
+        told = tuple(BLANK if each else "" for each in blank)
+        return Protected(painted, mask, np.ones(n, np.bool_), ("",) * n, told, blank=blank), states
 
     @abstractmethod
     def paint(self, batch: FaceBatch, blank: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
 from vidanon.swap.patches import mirrored, to_patch, unmirrored
 from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
-from vidanon.types import FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
+from vidanon.types import BLANK, FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
 
 _NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
 _TINY = 1e-6
@@ -123,7 +123,8 @@ class Swap(Protector):
         for i, track in enumerate(batch.tracks):
             pose = batch.poses[i] if batch.poses else None
             if self._actor(track, kept) is None:
-                reasons[i] = NO_DONOR if track in self._roles else UNCAST
+                blank = kept.get(track, TrackFace()).blank
+                reasons[i] = BLANK if blank else NO_DONOR if track in self._roles else UNCAST
             elif pose is None or not np.isfinite(pose.mesh).all() or not np.isfinite(batch.to_frame[i]).all():
                 reasons[i] = NO_MESH
             else:
@@ -175,7 +176,7 @@ class Swap(Protector):
             ("",) * n,
             tuple(reasons),
             tuple(layers),
-            np.array([shares[i] == 0 and kept.get(t, TrackFace()).blank for i, t in enumerate(batch.tracks)], np.bool_),
+            np.array([reason == BLANK for reason in reasons], np.bool_),
         )
         return answer, kept
 

@@ -31,7 +31,7 @@ UNCAST = "never seen well enough to choose a donor"
 NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
 _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
-_OUTSIDE = 0.04  #: that they may lie beyond it while a swapped face turns: detectors' landmarks are as far off there
+_OUTSIDE = 0.04  #: that a corner of the mouth may lie beyond it while a swapped face turns: detectors are as far off
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
 
@@ -106,13 +106,17 @@ def _reason(
 
 
 def _holds(mesh: FloatArray, box: FloatArray, marks: FloatArray, inside: float) -> bool:
-    """Whether the oval of the mesh holds the five landmarks, ``inside`` of the eye distance within it at least; where
-    they are not known, all of the box."""
+    """Whether the oval of the mesh holds the five landmarks, the corners of the mouth ``inside`` of the eye distance
+    within it at least; where they are not known, all of the box."""
     oval = mesh[list(OVAL), :2].astype(np.float32)
     corners = ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3]))
     held = marks if np.isfinite(marks).all() else corners
-    least = inside * float(eye_distance(mesh)) if held is marks else 0.0
-    return all(cv2.pointPolygonTest(oval, (float(x), float(y)), True) >= least for x, y in held)
+    least = (_INSIDE, _INSIDE, _INSIDE, inside, inside) if held is marks else (0.0,) * 4
+    unit = float(eye_distance(mesh))
+    return all(
+        cv2.pointPolygonTest(oval, (float(x), float(y)), True) >= each * unit
+        for (x, y), each in zip(held, least, strict=True)
+    )
 
 
 def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
