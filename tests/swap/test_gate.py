@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.swap import swapkit
 from vidanon.config import SwapSettings
-from vidanon.faces.mesh_points import eye_distance, five
+from vidanon.faces.mesh_points import OVAL, eye_distance, five, yaw
 from vidanon.swap.gate import ASTRAY, CROWDED, NO_MESH, SHORT, SMALL, TURNED, UNSURE, Gated, gate
 from vidanon.swap.poses import Seen
 
@@ -118,6 +118,28 @@ def test_a_swapped_face_stays_swapped_a_little_beyond_where_others_become_it():
     assert set(reasons(0.01, fresh=False, before=1.0)) == {""}  # from the segment before
     assert set(reasons(0.2, start=4)[4:]) == {ASTRAY}
     assert set(reasons(0.01, start=4, mark=1)[4:]) == {ASTRAY}  # an eye is held to the same as ever
+
+
+def turning(*degrees: float) -> tuple[Seen, np.ndarray]:
+    meshes = np.stack([swapkit.turned(mesh(), yaw=each) for each in degrees])
+    found = seen(meshes)
+    middle = meshes[:, list(OVAL), :2].mean(1)[:, None]  # landmarks well inside: only the turn counts
+    return replace(found, landmarks=middle + np.float32(0.2) * (found.landmarks - middle)), meshes
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_face_that_turns_is_swapped_a_little_further_before_and_after(backwards):
+    """Of one that comes from the side its first frames, of one that goes there its last; not of one that stays."""
+    read = np.array([float(yaw(swapkit.turned(mesh(), yaw=each))) for each in np.arange(0, 60.0)])
+    at = [float(np.interp(SETTINGS.max_yaw + more, read, np.arange(60))) for more in (-20, -10, -2, 3, 3, 9, 9)]
+    degrees = [at[0]] * 12 + at
+    found, meshes = turning(*(degrees[::-1] if backwards else degrees))
+    out = gate(found, meshes, [False] * len(degrees), RATE, SETTINGS, fresh=True, before=0.0)
+    reasons = out.reasons[::-1] if backwards else out.reasons
+    assert set(reasons[:-2]) == {""} and set(reasons[-2:]) == {TURNED}
+    found, meshes = turning(*[at[3]] * 12)
+    assert set(gate(found, meshes, [False] * 12, RATE, SETTINGS, fresh=True, before=0.0).reasons) == {TURNED}
+    assert set(gate(found, meshes, [False] * 12, RATE, SETTINGS, fresh=False, before=1.0).reasons) == {""}
 
 
 def test_without_landmarks_the_middle_of_the_box_must_be_held():

@@ -32,6 +32,7 @@ NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
 _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
 _OUTSIDE = 0.04  #: that a corner of the mouth may lie beyond it while a swapped face turns: detectors are as far off
+_FURTHER = 5.0  #: degrees that a face may be turned further while it turns
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
 
@@ -81,22 +82,35 @@ def gate(
 
 
 def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, held: bool) -> list[str]:
-    """held: whether it was swapped in the frame before. Who is, stays so a little longer than others become it."""
-    reasons = []
-    for mesh, sure, box, marks in zip(meshes, seen.confidence, seen.boxes, seen.landmarks, strict=True):
-        reasons.append(_reason(mesh, float(sure), box, marks, settings, -_OUTSIDE if held else _INSIDE))
-        held = not reasons[-1]
+    """held: whether it was swapped in the frame before.
+
+    Who is swapped a moment before or after stays so a little further than others become it (a threshold with
+    hysteresis, in both directions of time): a face that turns goes into its cover once, and while it is turned away.
+    """
+    faces = list(zip(meshes, seen.confidence.tolist(), seen.boxes, seen.landmarks, strict=True))
+    strict = [_reason(*face, settings, _INSIDE, 0.0) for face in faces]
+    loose = [_reason(*face, settings, -_OUTSIDE, _FURTHER) for face in faces]
+    reasons = list(strict)
+    for start, stop in _runs(np.array([not why for why in loose])):
+        if not all(strict[start:stop]) or (start == 0 and held):
+            reasons[start:stop] = [""] * (stop - start)
     return reasons
 
 
 def _reason(
-    mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray, settings: SwapSettings, inside: float
+    mesh: FloatArray,
+    confidence: float,
+    box: FloatArray,
+    marks: FloatArray,
+    settings: SwapSettings,
+    inside: float,
+    further: float,
 ) -> str:
     if not np.isfinite(mesh).all():
         return NO_MESH
     if float(eye_distance(mesh)) < settings.min_eyes:
         return SMALL
-    if abs(float(yaw(mesh))) > settings.max_yaw:
+    if abs(float(yaw(mesh))) > settings.max_yaw + further:
         return TURNED
     if not confidence >= settings.min_confidence:
         return UNSURE
