@@ -34,7 +34,7 @@ from vidanon.swap.wide import VIEWS, wider
 from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
-_PEOPLE = 6  #: whose traits a region is mixed of
+_PEOPLE = 12  #: whose traits a region is mixed of
 _AGE = 20.0  #: years: a deviation, of how much less is taken from people who look older or younger
 _OTHER = -12.0  #: logarithm of the share that people of the other gender have
 _CONTRAST = 1.2  #: times what people's own is
@@ -50,7 +50,7 @@ _TINY = 1e-8
 _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
 _SLACK = 0.05  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_LEFT = (-0.13, -0.05)  #: the likeness to the recogniser's own crop that what is drawn is to have
+_LEFT = (-0.13, -0.06)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 
 
@@ -176,12 +176,13 @@ class Retoucher:
         return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
 
     def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
-        """The likeness that the recogniser, through its own crop, still sees."""
+        """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
+        better, for one frame is enough to tell a person."""
         own = [look for look in looks if look.view == VIEWS[0]]
         with torch.no_grad():
             crops = [self._crop(faces[look.shot].drawn, look.to_crop) for look in own]
             alike = self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([look.known for look in own])
-        return float(alike.sum(1).mean())
+        return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
     def _faces(
         self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator, retouch: Retouch | None
