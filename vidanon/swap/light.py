@@ -98,12 +98,9 @@ def matched(
     has = look(donor, region, unit)
     out = donor
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
-        plain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
-        gain = max(plain, min(bold * plain, 1.0))
-        detail = donor - donor_low
-        out = donor_low + detail * np.float32(plain)
-        if gain > plain:  # in light and shade: stronger colours look like paint
-            out += ((gain - plain) * (detail @ LUMA))[..., None]
+        gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
+        gain = max(gain, min(bold * gain, 1.0))
+        out = np.asarray(donor_low + (donor - donor_low) * np.float32(gain), np.float32)
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
