@@ -14,7 +14,7 @@ from tests.swap import swapkit
 from vidanon.faces.mesh_points import RIGHT_EYE, eye_distance, five
 from vidanon.recognise.crop import crop
 from vidanon.swap.composite import Drawn
-from vidanon.swap.light import Look, low_band, smoothed
+from vidanon.swap.light import Look, low_band
 from vidanon.verify import unexplained_detail
 
 DONOR, SOURCE = 0, 20
@@ -111,7 +111,7 @@ def test_the_light_stays_the_sources():
         assert away.mean() < 0.04
 
 
-def test_an_open_mouth_stays_the_sources_but_for_its_teeth():
+def test_an_open_mouth_stays_the_sources():
     patch, mesh = swapkit.face(SOURCE, 192)
     mesh = swapkit.with_open_mouth(mesh, 14)
     patch = patch + np.random.default_rng(3).normal(0, 0.02, patch.shape).astype(np.float32)
@@ -120,10 +120,7 @@ def test_an_open_mouth_stays_the_sources_but_for_its_teeth():
     sound(drawn, patch)
     mouth = cv2.erode(swapkit.painted(mesh, swapkit.LIPS_INNER, 192).astype(np.uint8), np.ones((5, 5))) > 0
     assert mouth.sum() > 30
-    soft = [smoothed(each, 0.12 * float(eye_distance(mesh))) for each in (drawn.patch, patch)]
-    assert np.abs(soft[0] - soft[1])[mouth].mean() < 0.05
-    fine = [(each - np.asarray(smoothed(each, 1.5)))[mouth].std() for each in (drawn.patch, patch)]
-    assert fine[0] < 0.3 * fine[1]
+    assert np.abs(drawn.patch - patch)[mouth].max() < 1e-4
     assert drawn.layer.inside[mouth].max() == 0
 
 

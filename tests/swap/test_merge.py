@@ -84,9 +84,7 @@ def test_the_mouth_grows_with_its_opening():
 @pytest.mark.parametrize("mouth", [0, 12])
 def test_the_source_merged_with_itself_is_the_source(mouth):
     source, _, unit, at = case(3, mouth)
-    out = merged(source, source.copy(), at, unit)
-    np.testing.assert_allclose(out[at.mouth == 0], source[at.mouth == 0], atol=1e-6)
-    assert (at.mouth > 0).sum() < 0.04 * at.mouth.size
+    np.testing.assert_allclose(merged(source, source.copy(), at, unit), source, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [64, 192, 384])
@@ -112,7 +110,7 @@ def test_beyond_the_rim_nothing_of_the_sources_fine_structure_is_left(mouth):
     if mouth:
         lips = cv2.erode(at.mouth, np.ones((3, 3))) > 0.99
         assert lips.sum() > 50
-        assert abs(left(grain, out, lips, sigma)) < 0.1  # teeth tell people apart too
+        assert left(grain, out, lips, sigma) > 0.95
 
 
 def test_the_donors_fine_structure_is_there_beyond_the_rim():

@@ -23,7 +23,7 @@ from vidanon.swap.composite import Composer
 from vidanon.swap.donors import donors_from_folder, load_donors
 from vidanon.swap.guess import guesser
 from vidanon.swap.retouch import Retoucher
-from vidanon.swap.traits import load_traits
+from vidanon.swap.variation import load_variation
 from vidanon.track.plan import Plan
 from vidanon.types import Frame, RunReport
 
@@ -53,7 +53,7 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    retouch, guess = Retoucher(composer, student, load_traits(), key), guesser(student, attributes)
+    retouch, guess = Retoucher(composer, student, load_variation(), key), guesser(student, attributes)
 
     def retouched(shots: Sequence[Shot], role: Role) -> Role:
         chosen = [actors[donor] for donor in role.donors]

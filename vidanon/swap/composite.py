@@ -11,7 +11,7 @@ import numpy as np
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
-from vidanon.swap.base import Donor, Retouch
+from vidanon.swap.base import Donor
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
 from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
@@ -106,7 +106,7 @@ class Composer:
         wanted: Look | None,
         rng: np.random.Generator,
         gaze: tuple[float, float] = (float("nan"), float("nan")),
-        retouch: Retouch | None = None,
+        retouch: FloatArray | None = None,
     ) -> Drawn:
         """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
 
@@ -135,16 +135,14 @@ class Composer:
         if actor.eyeballs is None:
             raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")
         donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
-        if retouch is not None:
-            gain = 1 + retouch_at(retouch.gain, found.where, actor.donor.image.shape[0])
-            donor = np.clip(donor * gain[..., None], 0, 1)
         shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
-        wanted = wanted or look(source, inner(at), unit)
-        bold = 1.0 if retouch is None else retouch.contrast
-        donor = matched(donor, source_low, inner(at), unit, wanted, rng, bold)
+        donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
+        if retouch is not None:
+            gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
+            donor = np.clip(donor * gain[..., None], 0, 1)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)

@@ -23,7 +23,6 @@ _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
-_CRISP = 1.25  #: how much sharper than bold a face may be
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
 
@@ -83,30 +82,18 @@ def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:
 
 
 def matched(
-    donor: FloatArray,
-    donor_low: FloatArray,
-    region: FloatArray,
-    unit: float,
-    wanted: Look,
-    rng: np.random.Generator,
-    bold: float = 1.0,
+    donor: FloatArray, donor_low: FloatArray, region: FloatArray, unit: float, wanted: Look, rng: np.random.Generator
 ) -> FloatArray:
-    """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``.
-
-    bold: times the contrast wanted, at least 1, but no more than it has; it may be about as many times as sharp.
-    """
+    """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``."""
     has = look(donor, region, unit)
     out = donor
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
         gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
-        gain = max(gain, min(bold * gain, 1.0))
         out = np.asarray(donor_low + (donor - donor_low) * np.float32(gain), np.float32)
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
-            crisp = wanted.fine if bold == 1 else _CRISP * bold * wanted.fine
-            if has.fine > crisp:
-                out = _softened(out, region, crisp)
+            out = _softened(out, region, wanted.fine)
         elif wanted.fine > has.fine * 1.05:
             missing = float(np.sqrt(wanted.fine**2 - has.fine**2))
             # softened a little, as a codec leaves it

@@ -2,8 +2,7 @@
 
 The finest detail changes over within a narrow rim, the middle band over a wide one, and the low band is the source's
 already (:mod:`vidanon.swap.light`): so there is no edge to see, and nothing of the source's detail further in
-than the rim. An open mouth stays the source's, softened: teeth tell people apart. Pictures are
-(S, S, 3) float32 in [0, 1].
+than the rim. Pictures are (S, S, 3) float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from vidanon.swap.light import smoothed
 from vidanon.types import FloatArray
 
 _FINE_RIM, _MIDDLE_RIM = 0.10, 0.18  # widths of the two rims inside the oval, share of the eye distance
-_TEETH = 0.06  #: sigma by which the inside of the mouth is softened, share of the eye distance
 _FINE = 0.06  #: sigma that parts fine from middle, share of the eye distance
 _SHIFT = 4
 
@@ -30,7 +28,7 @@ class Rims:
     region: FloatArray  #: 1 in the oval
     fine: FloatArray
     middle: FloatArray
-    mouth: FloatArray  #: 1 inside the open mouth, which stays the source's, softened
+    mouth: FloatArray  #: 1 inside the open mouth, which stays the source's
 
 
 def rims(points: FloatArray, unit: float, size: int) -> Rims:
@@ -57,20 +55,8 @@ def merged(source: FloatArray, donor: FloatArray, at: Rims, unit: float) -> Floa
     soft *= at.middle[..., None]
     change += soft
     change *= (1 - at.mouth)[..., None]
-    change += _toothless(source, at.mouth, unit)
+    change += source
     return np.asarray(np.clip(change, 0, 1, out=change), np.float32)
-
-
-def _toothless(source: FloatArray, mouth: FloatArray, unit: float) -> FloatArray:
-    """``source``, softened inside the open mouth."""
-    y, x = np.nonzero(mouth)
-    if not len(y):
-        return source
-    margin = int(3 * _TEETH * unit) + 1
-    box = tuple(slice(max(0, int(v.min()) - margin), int(v.max()) + margin + 1) for v in (y, x))
-    out, part = source.copy(), source[box]
-    out[box] += (smoothed(part, _TEETH * unit) - part) * mouth[box][..., None]
-    return out
 
 
 def filled(polygon: FloatArray, size: int) -> FloatArray:

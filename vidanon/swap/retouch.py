@@ -1,9 +1,9 @@
 """Retouch a donor's portrait for one track, so that the drawn face is a stranger's to a recogniser.
 
-What the source's hair, outline and light still say of it is made up for in the new face: as in a photofit, its brows
-and eyes, its nose, its mouth and its forehead become mixes of other people's (:mod:`vidanon.swap.traits`). The mix is
-found once for a track through the project's own recogniser, by steps along its gradient through transformed inputs
-(Xie et al. 2019). A retouch lies on the portrait and so moves with the face.
+What the source's hair, outline and light still say of it is made up for in the new face: it is made another person's
+along the directions in which people's faces differ (:mod:`vidanon.swap.variation`), found once for a track through the
+project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
+portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
@@ -20,38 +20,31 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vidanon.faces.mesh_points import eye_distance, five
+from vidanon.faces.mesh_points import five
 from vidanon.faces.mesh_pose import Floats
-from vidanon.recognise.base import Description
 from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
-from vidanon.swap.base import Retouch, Shot
+from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.light import LUMA, low_band
 from vidanon.swap.secret import generator
-from vidanon.swap.traits import REGIONS, SIDE, Traits, detail, place
-from vidanon.swap.wide import VIEWS, wider
+from vidanon.swap.variation import SIDE, Variation, detail, place
 from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
-_PEOPLE = 12  #: whose traits a region is mixed of
-_AGE = 20.0  #: years: a deviation, of how much less is taken from people who look older or younger
-_OTHER = -12.0  #: logarithm of the share that people of the other gender have
-_CONTRAST = 1.2  #: times what people's own is
-_STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
-#: times the source's contrast that the drawn face may have at first, how much more each time, and at most
-_CALM, _MORE, _BOLD = 1.2, 1.3, 2.6
-_STEPS, _AGAIN = 8, 3  #: between two drawings, and of those that begin where the one before ended
-_CALMLY, _MOST = 2, 5  #: drawings before the contrast is raised, and in all
-_BATCH = 3  #: looks of one step
-_RATE = 1.0
+_FAR = 2.0  #: deviations along each direction, at most
+_SECRET = 0.3  #: deviation of where it begins, a share of _FAR
+_CONTRAST = 1.2  #: times the portrait's own, at most
+_STEPS, _AGAIN = 20, 3  #: of the first actor, and of those that begin where the one before ended
+_BATCH = 4  #: looks of one step
+_RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
-_WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
+#: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
+_VIEWS = ((1.0, 0.0, -0.09), (1.15, 0.0, -0.08), (1.3, -0.06, -0.08), (1.5, -0.14, -0.06))
 _SLACK = 0.05  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_LEFT = (-0.13, -0.06)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
+_COST = 0.8  #: of a change by the whole brightness, everywhere
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class _Look:
     """A shot of the source as the recogniser sees it."""
 
     shot: int
-    view: tuple[float, float]
+    view: int
     to_crop: torch.Tensor  #: (2, 3)
     wanted: float  #: likeness
     known: torch.Tensor  #: (D,) what it is compared with
@@ -70,148 +63,105 @@ class _Face:
     """An actor drawn over a shot."""
 
     drawn: torch.Tensor  #: (1, 3, S, S)
-    gain: torch.Tensor  #: (1, 1, S, S) of the retouch with which it was drawn
-    low: torch.Tensor  #: (1, 3, S, S) its low band, which is the source's
     where: torch.Tensor  #: (1, S, S, 2) in the portrait, [-1, 1]
     share: torch.Tensor  #: (S, S) of the new face
-    contrast: float  #: the source's over the low band
-
-    def retouched(self, retouch: torch.Tensor, contrast: float) -> torch.Tensor:
-        """(SIDE, SIDE), times the source's contrast -> (1, 3, S, S), about as :meth:`Composer.draw` draws it."""
-        away = self.drawn * ((1 + _at(retouch, self.where)) / (1 + self.gain)) - self.low
-        away = away * (contrast * self.contrast / _deviation(away, self.share)).clamp(max=1)
-        return (self.drawn + self.share * (self.low + away - self.drawn)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class _Canvas:
     """A portrait to be retouched."""
 
-    own: torch.Tensor  #: (SIDE, SIDE) its light and shade
-    faces: torch.Tensor  #: (N, SIDE, SIDE) other people's
-    regions: torch.Tensor  #: (REGIONS, SIDE, SIDE) shares of a place
+    own: torch.Tensor  #: (SIDE, SIDE) its detail
+    directions: torch.Tensor  #: (K, SIDE, SIDE)
     place: torch.Tensor  #: (SIDE, SIDE) in [0, 1], where it may be changed
 
     def retouch(self, code: torch.Tensor) -> torch.Tensor:
-        """(REGIONS, N) logarithms of shares -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
-        mixes = torch.softmax(code, 1) @ self.faces.flatten(1)
-        mix = (mixes.view_as(self.regions) * self.regions).sum(0)
-        usual = self._contrast(self.faces).median()
-        mix = mix * (_CONTRAST * usual / self._contrast(mix)).clamp(*_STRETCH)
-        change = (mix - self.own) * (self.place > 0)
+        """(K,) -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
+        change = torch.einsum("k,khw->hw", _FAR * torch.tanh(code), self.directions)
+        whole = self.own + change
+        calmed = (_CONTRAST * self._contrast(self.own) / self._contrast(whole)).clamp(max=1)
+        change = (calmed * whole - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def finished(self, code: torch.Tensor, contrast: float) -> Retouch:
-        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast)
+    def strength(self, retouch: torch.Tensor) -> torch.Tensor:
+        """Mean square over the face."""
+        return (retouch.square() * self._share()).sum()
+
+    def _share(self) -> torch.Tensor:
+        return self.place / self.place.sum().clamp(min=_TINY)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
-        """(..., SIDE, SIDE) -> (...): its deviation from what is around, over the face."""
-        share = self.place / self.place.sum().clamp(min=_TINY)
-        return ((seen.square() * share).sum((-2, -1)) + _TINY).sqrt()
+        share = self._share()
+        return (((seen - (share * seen).sum()).square() * share).sum() + _TINY).sqrt()
 
 
 class Retoucher:
     """Finds retouches; one method."""
 
-    def __init__(self, composer: Composer, student: Student, traits: Traits, key: bytes) -> None:
+    def __init__(self, composer: Composer, student: Student, variation: Variation, key: bytes) -> None:
         """key: secret; says where retouches begin."""
         self._composer = composer
         self._student = student
-        self._traits = traits
+        self._variation = variation
         self._key = key
 
-    def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[Retouch, ...]:
-        """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
-        [-DARKER, LIGHTER]."""
+    def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[FloatArray, ...]:
+        """K >= 1 looks at the source and its mean shape -> for each actor (SIDE, SIDE) over its portrait, in
+        [-DARKER, LIGHTER]: how much lighter or darker it is drawn there, as a share."""
         looks = self._looks(shots)
-        further, contrast = torch.zeros(REGIONS, len(self._traits.faces)), _CALM
-        out: list[Retouch] = []
-        for actor in actors:
+        further = torch.zeros(len(self._variation.men))
+        out = []
+        for number, actor in enumerate(actors):
             rng = generator(self._key, b"vidanon retouch", actor.donor.name)
-            start, canvas = self._start(actor, rng), self._canvas(actor)
+            start = torch.from_numpy(rng.normal(0, _SECRET, len(further)).astype(np.float32))
+            faces, canvas = self._faces(shots, shape, actor, rng), self._canvas(actor)
             # where one portrait is to be changed, so is the next, more or less
-            code, faces = start + further, self._faces(shots, shape, actor, rng, None)
-            drawings = 1 if out else _MOST
-            for drawing in range(drawings):
-                code = self._sought(code, canvas, faces, looks, contrast, _AGAIN if out else _STEPS, rng)
-                if drawing + 1 == drawings:
-                    break
-                # Drawn as it will be: the light and, in blurred footage, the sharpness of the source take much away.
-                faces = self._faces(shots, shape, actor, rng, canvas.finished(code, contrast))
-                left = self._left(faces, looks)
-                if _LEFT[0] <= left <= _LEFT[1]:
-                    break
-                if left > _LEFT[1] and drawing + 1 >= _CALMLY:
-                    contrast = min(contrast * _MORE, _BOLD)
+            code = self._sought(start, start + further, canvas, faces, looks, _AGAIN if number else _STEPS, rng)
             further = code - start
-            out.append(canvas.finished(code, contrast))
+            out.append(np.ascontiguousarray(canvas.retouch(code).numpy()))
         return tuple(out)
-
-    def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
-        """(REGIONS, N): for each region some people of the donor's gender and about its age, secret ones; the search
-        keeps to them."""
-        donor, traits = actor.donor, self._traits
-        fits = -(((traits.age - donor.age) / _AGE) ** 2) / 2
-        fits = np.where((traits.female >= 0.5) == (donor.female >= 0.5), fits, _OTHER)
-        drawn = fits + rng.gumbel(size=(REGIONS, len(fits)))  # without replacement (Gumbel top k)
-        least = np.sort(drawn, 1)[:, -min(_PEOPLE, len(fits)), None]
-        return torch.from_numpy(np.where(drawn >= least, 0.0, 2 * _OTHER).astype(np.float32))
 
     def _canvas(self, actor: Actor) -> _Canvas:
         points = actor.fitted.points * np.float32(SIDE / actor.donor.image.shape[0])
         small = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         own = detail(small.astype(np.float32) / np.float32(255), points)
-        faces, regions = self._traits.on(points, self._composer.triangles)
-        return _Canvas(*(torch.from_numpy(each) for each in (own, faces, regions, place(points))))
+        directions = self._variation.on(points, self._composer.triangles, actor.donor.female)
+        return _Canvas(*(torch.from_numpy(each) for each in (own, directions, place(points))))
 
     def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
         crops, looks = [], []
         for number, shot in enumerate(shots):
-            for view, wanted in zip(VIEWS, _WANTED, strict=True):
-                to_crop = _theta(shot.mesh, shot.patch.shape[0], wider(self._student.description, view))
-                crops.append(self._crop(_tensor(shot.patch), to_crop))
+            to_crop = _theta(shot.mesh, shot.patch.shape[0], self._student)
+            for view, (_, _, wanted) in enumerate(_VIEWS):
+                crops.append(self._crop(_tensor(shot.patch), _seen(to_crop, view)))
                 looks.append((number, view, to_crop, wanted))
         with torch.no_grad():
             known = self._student.embed_tensor(torch.cat(crops)).cpu()
         return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
 
-    def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
-        """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
-        better, for one frame is enough to tell a person."""
-        own = [look for look in looks if look.view == VIEWS[0]]
-        with torch.no_grad():
-            crops = [self._crop(faces[look.shot].drawn, look.to_crop) for look in own]
-            alike = self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([look.known for look in own])
-        return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
-
-    def _faces(
-        self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator, retouch: Retouch | None
-    ) -> list[_Face]:
+    def _faces(self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator) -> list[_Face]:
         offset = self._composer.shapes.offset(actor.shape, shape)
         faces = []
         for shot in shots:
-            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch).patch
-            traced, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor)
-            traced = (traced + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
-            where, inside = torch.from_numpy(traced)[None], torch.from_numpy(share)
-            gain = inside * 0 if retouch is None else _at(torch.from_numpy(retouch.gain), where)
-            low = low_band(shot.patch, share, float(eye_distance(shot.mesh)))
-            contrast = float(_deviation(_tensor(shot.patch - low), inside))
-            faces.append(_Face(_tensor(drawn), gain, _tensor(low), where, inside, contrast))
+            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng).patch
+            where, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor)
+            where = (where + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
+            faces.append(_Face(_tensor(drawn), torch.from_numpy(where)[None], torch.from_numpy(share)))
         return faces
 
     def _sought(
         self,
+        start: torch.Tensor,
         code: torch.Tensor,
         canvas: _Canvas,
         faces: Sequence[_Face],
         looks: Sequence[_Look],
-        contrast: float,
         steps: int,
         rng: np.random.Generator,
     ) -> torch.Tensor:
         """``code`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
-        imported."""
+        imported. What it costs is counted from ``start``."""
+        first = canvas.retouch(start)
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, steps + 1):
             code = code.requires_grad_(True)
@@ -219,11 +169,14 @@ class Retoucher:
             retouch = canvas.retouch(code)
             crops = []
             for look in chosen:
-                crops.append(self._crop(faces[look.shot].retouched(retouch, contrast), _jittered(look.to_crop, rng)))
+                face = faces[look.shot]
+                gain = functional.grid_sample(retouch[None, None], face.where, align_corners=False) * face.share
+                crops.append(self._crop((face.drawn * (1 + gain)).clamp(0, 1), _seen(look.to_crop, look.view, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
             beyond = beyond.clamp(min=0) + (-_SLACK - beyond).clamp(min=0)
-            (gradient,) = torch.autograd.grad(beyond.square().mean() + _FIRM * beyond.mean(), code)
+            loss = beyond.square().mean() + _FIRM * beyond.mean() + _COST * canvas.strength(retouch - first)
+            (gradient,) = torch.autograd.grad(loss, code)
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
             usual = (square / (1 - _SQUARE**step)).sqrt() + _TINY
@@ -237,32 +190,25 @@ class Retoucher:
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
 
 
-def _at(retouch: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """(SIDE, SIDE), (1, S, S, 2) in [-1, 1] -> (1, 1, S, S)."""
-    return functional.grid_sample(retouch[None, None], where, align_corners=False)
-
-
-def _deviation(away: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """(1, 3, S, S), (S, S) -> (): root of the mean square of its luma where the face is."""
-    luma = torch.einsum("nchw,c->hw", away, torch.from_numpy(LUMA))
-    return ((luma.square() * share).sum() / share.sum().clamp(min=_TINY) + _TINY).sqrt()
-
-
-def _theta(mesh: FloatArray, size: int, about: Description) -> torch.Tensor:
+def _theta(mesh: FloatArray, size: int, student: Student) -> torch.Tensor:
     """(2, 3) from the recogniser's crop to a patch of ``size``, both in [-1, 1], as ``affine_grid`` takes it."""
-    side = about.size
-    matrix = to_crop(five(mesh)[:, :2], about)
+    side = student.description.size
+    matrix = to_crop(five(mesh)[:, :2], student.description)
     linear = np.linalg.inv(matrix[:, :2])
     middle = linear @ (np.full(2, (side - 1) / 2) - matrix[:, 2])  # where the middle of the crop lies, px
     shift = (middle + 0.5) * 2 / size - 1
     return torch.from_numpy(np.concatenate([linear * side / size, shift[:, None]], 1).astype(np.float32))
 
 
-def _jittered(theta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """(2, 3) -> a crop that is turned, larger or smaller, and moved a little."""
-    angle, scale, shift = rng.normal(0, _JITTER[0]), 1 + rng.normal(0, _JITTER[1]), rng.normal(0, _JITTER[2], 2)
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    moved = torch.from_numpy(np.concatenate([turn, shift[:, None]], 1).astype(np.float32))
+def _seen(theta: torch.Tensor, view: int, rng: np.random.Generator | None = None) -> torch.Tensor:
+    """A crop as wide as ``view`` says, jittered if there is a ``rng``."""
+    zoom, down, _ = _VIEWS[view]
+    angle, scale, shift = (0.0, 1.0, np.zeros(2))
+    if rng is not None:
+        angle, scale = rng.normal(0, _JITTER[0]), 1 + rng.normal(0, _JITTER[1])
+        shift = rng.normal(0, _JITTER[2], 2)
+    turn = zoom * scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = torch.from_numpy(np.concatenate([turn, (shift + [0, down])[:, None]], 1).astype(np.float32))
     return torch.cat([theta[:, :2] @ moved[:, :2], theta[:, :2] @ moved[:, 2:] + theta[:, 2:]], 1)
 
 
