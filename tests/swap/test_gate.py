@@ -139,7 +139,9 @@ def test_a_face_that_turns_is_swapped_a_little_further_before_and_after(backward
     assert set(reasons[:-2]) == {""} and set(reasons[-2:]) == {TURNED}
     found, meshes = turning(*[at[3]] * 12)
     assert set(gate(found, meshes, [False] * 12, RATE, SETTINGS, fresh=True, before=0.0).reasons) == {TURNED}
-    assert set(gate(found, meshes, [False] * 12, RATE, SETTINGS, fresh=False, before=1.0).reasons) == {""}
+    after = gate(found, meshes, [False] * 12, RATE, SETTINGS, fresh=False, before=1.0)
+    assert set(after.reasons[:5]) == {""} and set(after.reasons[5:]) == {TURNED}  # a fifth of a second
+    assert (np.diff(after.share[:6]) < 0).all()  # going over all the while
 
 
 def test_without_landmarks_the_middle_of_the_box_must_be_held():

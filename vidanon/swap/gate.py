@@ -32,7 +32,7 @@ NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
 _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
 _OUTSIDE = 0.04  #: that a corner of the mouth may lie beyond it while a swapped face turns: detectors are as far off
-_FURTHER = 5.0  #: degrees that a face may be turned further while it turns
+_FURTHER = 5.0  #: degrees that a face may be turned further while it goes over
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
 
@@ -60,7 +60,8 @@ def gate(
 
     fresh: the track begins here, so nothing has to be faded in; before: the share in the frame before, where not.
     """
-    reasons = _reasons(seen, meshes, settings, held=not fresh and before > 0)
+    fading = max(1, round(_FADE * rate))
+    reasons = _reasons(seen, meshes, settings, fading, held=not fresh and before > 0)
     reasons = [CROWDED if beside and not why else why for why, beside in zip(reasons, crowded, strict=True)]
     good = np.array([not reason for reason in reasons])
     shortest = max(1, round(_SHORTEST * rate))
@@ -69,7 +70,7 @@ def gate(
             good[start:stop] = False
             reasons[start:stop] = [SHORT] * (stop - start)
     share = good.astype(np.float32)
-    step = 1 / max(1, round(_FADE * rate))
+    step = 1 / fading
     rising = 1.0 if fresh and len(good) and good[0] else before
     for i in range(len(good)):
         rising = min(1.0, rising + step) if good[i] else 0.0
@@ -81,19 +82,25 @@ def gate(
     return Gated(share, tuple(reasons))
 
 
-def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, held: bool) -> list[str]:
-    """held: whether it was swapped in the frame before.
+def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, fading: int, held: bool) -> list[str]:
+    """held: whether it was swapped in the frame before; fading: frames that going over takes.
 
-    Who is swapped a moment before or after stays so a little further than others become it (a threshold with
-    hysteresis, in both directions of time): a face that turns goes into its cover once, and while it is turned away.
+    Who is swapped before or after stays so a little further than others become it (a threshold with hysteresis, in both
+    directions of time), and while it goes over it may be turned further: a face that turns goes into its cover once,
+    and while it is turned away.
     """
     faces = list(zip(meshes, seen.confidence.tolist(), seen.boxes, seen.landmarks, strict=True))
-    strict = [_reason(*face, settings, _INSIDE, 0.0) for face in faces]
-    loose = [_reason(*face, settings, -_OUTSIDE, _FURTHER) for face in faces]
-    reasons = list(strict)
+    reasons, loose, turning = (
+        [_reason(*face, settings, inside, further) for face in faces]
+        for inside, further in ((_INSIDE, 0.0), (-_OUTSIDE, 0.0), (-_OUTSIDE, _FURTHER))
+    )
     for start, stop in _runs(np.array([not why for why in loose])):
-        if not all(strict[start:stop]) or (start == 0 and held):
+        if not all(reasons[start:stop]) or (start == 0 and held):
             reasons[start:stop] = [""] * (stop - start)
+    swapped = [*([0] if held else []), *(i + 1 for i, why in enumerate(reasons) if not why)]
+    for i, why in enumerate(turning):
+        if not why and any(abs(i + 1 - at) <= fading for at in swapped):
+            reasons[i] = ""
     return reasons
 
 
