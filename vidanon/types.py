@@ -145,6 +145,8 @@ class FacePose:
     reason: str = ""  #: why it is not wholly drawn
     #: where the eyes look, shares of an eye's width along and across it; NaN where not known
     gaze: tuple[float, float] = (float("nan"), float("nan"))
+    room: float = 1.0  #: how far what is around the face may be moved, as a share: 0 beside another drawn face
+    near: tuple[FloatArray, ...] = ()  #: (4,) each, coded px: places of others near it
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,26 @@ import numpy as np
 import torch
 
 from vidanon.config import SwapSettings
+from vidanon.faces.align import invert, is_box, move_box
 from vidanon.faces.mesh import MeshFinder
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.crowding import crowded
+from vidanon.swap.crowding import crowded, near
 from vidanon.swap.eye_motion import smooth_gaze
 from vidanon.swap.gate import NO_DONOR, NO_MESH, UNCAST, Gated, gate
 from vidanon.swap.light import LUMA, Look
 from vidanon.swap.looking import looking
+from vidanon.swap.outline import WIDER, eased
 from vidanon.swap.patches import mirrored, to_patch, unmirrored
 from vidanon.swap.poses import Seen, find_meshes, steadied, tail_of
 from vidanon.types import BLANK, FaceBatch, FacePose, FloatArray, Frame, Layer, PlanRow, Protected
 
 _NOWHERE = (np.full(2, np.nan, np.float32), 0.0)
 _TINY = 1e-6
+_WIDENS = 0.5  #: s in which an outline is moved outward
+_EDGE = 1.15  #: reach of a cover with its soft edge, over its own
 _MEASURED = 4  #: frames between two that are measured for it
 _MEMORY = 0.7  #: how much of what a face looked like so far counts in the next measured frame
 
@@ -36,6 +40,7 @@ class TrackFace:
     turn: int = 0  #: which of the role's donors it is drawn with
     tail: Seen | None = None
     share: float = 0.0  #: in the last frame prepared
+    room: float = 1.0  #: around it, there
     look: Look | None = None
     blank: bool = False  #: under its cover
 
@@ -79,9 +84,13 @@ class Swap(Protector):
             track: self._gate(seen, steady[track], [False] * len(seen), rate, kept.get(track, TrackFace()))
             for track, seen in faces.items()
         }
-        beside = crowded(faces, steady, {track: gated.share for track, gated in gates.items()}, self._reach)
+        shares = {track: gated.share for track, gated in gates.items()}
+        beside = crowded(faces, steady, shares, self._reach)
+        others = near(faces, steady, shares, rows, _EDGE * self._reach)
         for track, seen in faces.items():
             meshes, gated, state = steady[track], gates[track], kept.get(track, TrackFace())
+            free = np.array([not each.drawn for each in others[track]], np.float32)
+            room = eased(free, state.room, max(1, round(_WIDENS * rate)))
             if any(beside[track]):
                 gated = self._gate(seen, meshes, beside[track], rate, state)
             looks = [
@@ -91,8 +100,9 @@ class Swap(Protector):
             gazes = smooth_gaze(np.stack([each for each, _ in looks]), np.array([sure for _, sure in looks]), rate)
             for i, frame in enumerate(seen.frames):
                 where = (float(gazes[i, 0]), float(gazes[i, 1]))
-                poses[frame, track] = FacePose(meshes[i], float(gated.share[i]), gated.reasons[i], where)
-            kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]))
+                share, around = float(gated.share[i]), others[track][i].places
+                poses[frame, track] = FacePose(meshes[i], share, gated.reasons[i], where, float(room[i]), around)
+            kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]), room=float(room[-1]))
         return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
 
     def _gate(self, seen: Seen, meshes: FloatArray, beside: Sequence[bool], rate: float, state: TrackFace) -> Gated:
@@ -143,6 +153,7 @@ class Swap(Protector):
             assert pose is not None and actor is not None
             mesh = to_patch(batch.to_frame[i], pose.mesh)
             turn = mirrored(mesh)
+            others = _filled(pose.near, batch.to_frame[i], out.shape[-1])
             patch, mesh = unmirrored(np.ascontiguousarray(out[i].transpose(1, 2, 0)), mesh)
             look = state.look
             if look is None or batch.frames[i] % _MEASURED == 0:
@@ -151,7 +162,9 @@ class Swap(Protector):
             role = self._roles[track]
             offset = self._composer.shapes.offset(actor.shape, role.shape)
             retouch = role.retouch(state.turn)
-            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch)
+            outline = WIDER * pose.room * pose.share
+            others = np.ascontiguousarray(others[:, ::-1]) if turn else others
+            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch, outline, others)
             if turn:
                 drawn = drawn.mirrored()
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
@@ -193,6 +206,20 @@ def _mixed(before: Look | None, now: Look) -> Look:
         return before
     keep = _MEMORY
     return Look(keep * before.contrast + (1 - keep) * now.contrast, keep * before.fine + (1 - keep) * now.fine)
+
+
+def _filled(places: Sequence[FloatArray], to_frame: FloatArray, size: int) -> FloatArray:
+    """(4,) boxes, coded px -> (size, size) of a patch, 1 in any of them; a box that is none fills it."""
+    out = np.zeros((size, size), np.float32)
+    for place in places:
+        if not is_box(place):
+            out[:] = 1
+            continue
+        x0, y0, x1, y1 = move_box(invert(to_frame), place)
+        left, top = (int(np.clip(np.floor(v), 0, size)) for v in (x0, y0))
+        right, bottom = (int(np.clip(np.ceil(v), 0, size)) for v in (x1, y1))
+        out[top:bottom, left:right] = 1
+    return out
 
 
 def _rate(frames: Sequence[Frame]) -> float:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from vidanon.config import ProtectSettings, SwapSettings
@@ -138,13 +137,4 @@ def _shots(
                 continue
             patch: FloatArray = np.ascontiguousarray(batch.patches[i].numpy().transpose(1, 2, 0))
             merit = float(eye_distance(pose.mesh)) * sure[track] * float(np.cos(np.radians(yaw(pose.mesh))))
-            yield track, (merit, _small(Shot(*unmirrored(patch, to_patch(batch.to_frame[i], pose.mesh)))))
-
-
-def _small(shot: Shot) -> Shot:
-    """No larger than recognisers look at."""
-    size = shot.patch.shape[0]
-    if size <= SHOT:
-        return shot
-    patch = cv2.resize(shot.patch, (SHOT, SHOT), interpolation=cv2.INTER_AREA)
-    return Shot(np.asarray(patch, np.float32), shot.mesh * np.float32(SHOT / size))
+            yield track, (merit, Shot(*unmirrored(patch, to_patch(batch.to_frame[i], pose.mesh))).within(SHOT))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+
 from vidanon.types import ByteArray, FloatArray
 
 
@@ -26,3 +29,11 @@ class Shot:
 
     patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
     mesh: FloatArray  #: (468, 3) px of the patch
+
+    def within(self, side: int) -> Shot:
+        """The same, of ``side`` px at most."""
+        size = self.patch.shape[0]
+        if size <= side:
+            return self
+        patch = cv2.resize(self.patch, (side, side), interpolation=cv2.INTER_AREA)
+        return Shot(np.asarray(patch, np.float32), self.mesh * np.float32(side / size))

@@ -1,6 +1,7 @@
 """Who plays whom: choose a donor for a track so that recognisers do not know the source in the result.
 
-The closed loop: some candidates are drawn over several frames of the whole track and compared with the source. Of those
+The closed loop: candidates are drawn over the best look at the track and compared with the source more widely than the
+recogniser looks, for hair and outline stay the source's; the best of them over several frames, as it looks. Of those
 that are unlike enough, a secret key chooses; the rest stand by for segments in which the first fails its check. The
 same person seen again under the same key gets the same face: the key turns the source's embedding into a score for
 every donor, which cannot be guessed without the key, and the best score wins.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -20,18 +22,22 @@ from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
 from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
+from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-CANDIDATES = 8  #: donors drawn and compared for a track
-MOST = 35  #: where few of them are unlike enough
-FRAMES = 2  #: frames they are drawn on
+FIRST = 20  #: donors drawn once for a track
+CANDIDATES = 8  #: of them drawn and compared again
+MOST = 16  #: where few of these are unlike enough
+FRAMES = 2  #: frames they are drawn on again
+GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.15  #: below the threshold: what the surrogate says is not what another recogniser would
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 22.0, 18.0  #: degrees, years: differences that count as one
-_NEAR = 10.0  #: what a similarity of .1 nearer to the source than wanted costs, differences
+_NEAR = 10.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _CHOICE = 4  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 4.0  #: differences that another apparent gender counts for
@@ -81,13 +87,14 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
+        drawable = list(islice((d for d in order if self._actors[d].eyeballs is not None), FIRST))
+        unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, drawable)
         margins: dict[int, float] = {}
-        for donor in order:
+        for donor in sorted(drawable, key=lambda d: float(unlike[d])):
             enough = sum(margin <= -_MARGIN / 2 for margin in margins.values()) >= _CHOICE
             if len(margins) >= (CANDIDATES if enough else MOST):
                 break
-            if self._actors[donor].eyeballs is not None:
-                margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
+            margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
         sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
         # what is unlike by little on a few frames is recognised on others
@@ -109,11 +116,25 @@ class Casting:
         ]
         return np.asarray(away, np.float32)
 
+    def _widely(self, shot: Shot, shape: Floats, donors: Sequence[int]) -> FloatArray:
+        """(D,) by donor, how alike they are to the first surrogate when it looks more widely; 0 of those not drawn."""
+        about = wider(self._surrogates[0].description, TELLING)
+        rng = np.random.default_rng(0)
+        pictures = [shot.patch]
+        for actor in (self._actors[donor] for donor in donors):
+            offset = self._composer.shapes.offset(actor.shape, shape)
+            pictures.append(self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, outline=WIDER).patch)
+        marks = five(shot.mesh)[:, :2]
+        seen = self._surrogates[0].embed(np.stack([crop(eight_bit(each), marks, about) for each in pictures]))
+        alike = np.zeros(len(self._actors), np.float32)
+        alike[list(donors)] = similarities(about, seen[1:], seen[:1])[:, 0]
+        return alike
+
     def _margin(self, shots: Sequence[Shot], shape: Floats, actor: Actor, sources: Sequence[FloatArray]) -> float:
         """Largest mean similarity to the source under any surrogate, less its threshold."""
         offset = self._composer.shapes.offset(actor.shape, shape)
         rng = np.random.default_rng(0)
-        drawn = [self._composer.draw(s.patch, s.mesh, offset, actor, None, rng).patch for s in shots]
+        drawn = [self._composer.draw(s.patch, s.mesh, offset, actor, None, rng, outline=WIDER).patch for s in shots]
         worst = -np.inf
         for which, source in zip(self._surrogates, sources, strict=True):
             out = self._embeddings([(d, s.mesh) for d, s in zip(drawn, shots, strict=True)], which)

@@ -1,4 +1,4 @@
-"""Draw a donor over a face in one patch: shape, light, merge. The parts are in the modules named like them."""
+"""Draw a donor over a face in one patch: outline, shape, light, merge. The parts are in the modules named like them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
 from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
 from vidanon.swap.merge import inner, merged, rims
+from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes
 from vidanon.swap.skin import skin
 from vidanon.swap.warp import Portrait, portrait_map, retouch_at
@@ -65,7 +66,7 @@ class Actor:
 class Drawn:
     """A face as it was drawn."""
 
-    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]: the source outside the face
+    patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]: the source, moved outward a little, outside the face
     mask: FloatArray  #: (S, S) in [0, 1]: where the patch is to replace the frame
     layer: Layer  #: the new face alone
 
@@ -90,9 +91,12 @@ class Composer:
         at = rims(mesh, unit, patch.shape[0])
         return look(patch, inner(at), unit)
 
-    def trace(self, mesh: FloatArray, size: int, offset: Floats, actor: Actor) -> tuple[FloatArray, FloatArray]:
+    def trace(
+        self, mesh: FloatArray, size: int, offset: Floats, actor: Actor, outline: float
+    ) -> tuple[FloatArray, FloatArray]:
         """Where each pixel of a (size, size) patch comes from in the actor's portrait, (size, size, 2) as a
         :class:`PortraitMap` has it, and the share (size, size) that the new face has of it."""
+        mesh = Outline(mesh, outline).mesh(mesh)
         at = rims(mesh, float(eye_distance(mesh)), size)
         target = self.shapes.placed(mesh[None], offset)[0]
         return portrait_map(target, actor.fitted.points, self.triangles, size).where, at.middle * (1 - at.mouth)
@@ -107,21 +111,29 @@ class Composer:
         rng: np.random.Generator,
         gaze: tuple[float, float] = (float("nan"), float("nan")),
         retouch: FloatArray | None = None,
+        outline: float = 0.0,
+        others: FloatArray | None = None,
     ) -> Drawn:
         """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
 
         wanted: contrast and sharpness to meet, None: those of this very patch. gaze: as
         :func:`vidanon.swap.iris.gaze` gives it; the donor's own where it is NaN. retouch: of the donor's portrait, as
-        :class:`vidanon.swap.retouch.Retoucher` gives it.
+        :class:`vidanon.swap.retouch.Retoucher` gives it. outline, others: how far it is moved outward, and where
+        somebody else is, as :class:`vidanon.swap.outline.Outline` takes them.
         """
         out, mask = patch.copy(), np.zeros(patch.shape[:2], np.float32)
         unit = float(eye_distance(mesh))
+        around = mask
+        if outline > 0 and unit >= _LEAST:
+            wider = Outline(mesh, outline)
+            patch, around = wider.picture(patch, others)
+            out, mesh = patch.copy(), wider.mesh(mesh)
         oval = mesh[list(OVAL), :2]
         margin = _MARGIN * unit + 2
         x0, y0 = (max(0, int(v)) for v in np.floor(oval.min(0) - margin))
         x1, y1 = (min(patch.shape[0], int(v)) for v in np.ceil(oval.max(0) + margin))
         if unit < _LEAST or x1 <= x0 or y1 <= y0:  # no face to be seen, or beside the patch
-            return Drawn(out, mask, Layer(np.zeros_like(mask), np.zeros_like(mask)))
+            return Drawn(out, around, Layer(np.zeros_like(mask), np.zeros_like(mask)))
         side = max(x1 - x0, y1 - y0)
         x0, y0 = max(0, min(x0, patch.shape[0] - side)), max(0, min(y0, patch.shape[0] - side))
         here = (slice(y0, y0 + side), slice(x0, x0 + side))
@@ -148,4 +160,4 @@ class Composer:
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)
         luma[here] = donor @ LUMA
         inside[here] = (at.fine >= 1) * (1 - at.mouth) * at.region
-        return Drawn(out, mask, Layer(luma, inside))
+        return Drawn(out, np.maximum(mask, around), Layer(luma, inside))

@@ -3,20 +3,25 @@
 The rim of a new face and its open mouth show the source: over another face they would bring back what was taken away
 there. ``faces.blend`` therefore paints new faces first, the largest last, and covers over them; what is left is a new
 face over a smaller new one, and the smaller one yields.
+
+What is moved around a new face (:mod:`vidanon.swap.outline`) is the source's too: nothing is moved out of anybody
+else's place or into it, and nothing at all beside another new face, where that would show.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vidanon.faces.align import longer_side
 from vidanon.faces.cover import grown
 from vidanon.faces.mesh_points import OVAL
+from vidanon.swap.outline import reach
 from vidanon.swap.poses import Seen
-from vidanon.types import FloatArray
+from vidanon.types import FloatArray, PlanRow
 
 _AS_LARGE = 0.98  #: of a size: which of two faces so equal is painted last is left to rounding, and both yield
 
@@ -43,6 +48,50 @@ def crowded(
             )
             for frame, box, mesh in zip(seen.frames, seen.boxes, meshes[track], strict=True)
         ]
+    return out
+
+
+@dataclass(frozen=True)
+class Near:
+    """Who is near a face in one frame."""
+
+    places: tuple[FloatArray, ...]  #: (4,) each, coded px: theirs, as large as a cover
+    drawn: bool  #: whether one of them is a new face
+
+
+def near(
+    faces: Mapping[int, Seen],
+    meshes: Mapping[int, FloatArray],
+    shares: Mapping[int, FloatArray],
+    rows: Sequence[PlanRow],
+    cover: float,
+) -> dict[int, list[Near]]:
+    """By track, for each of its frames, who may be reached by what is moved around its face.
+
+    rows: everybody's. cover: reach of a cover with its soft edge, box sizes.
+    """
+    drawn = {
+        (frame, track)
+        for track, seen in faces.items()
+        for frame, share in zip(seen.frames, shares[track], strict=True)
+        if share > 0
+    }
+    there: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
+    for row in rows:
+        there[row.frame].append((row.track, grown(row.box, cover)))
+    out = {}
+    for track, seen in faces.items():
+        found = []
+        for frame, mesh in zip(seen.frames, meshes[track], strict=True):
+            own = reach(mesh)
+            # a place that is no number is near
+            beside = {
+                other: box
+                for other, box in there[frame]
+                if other != track and not ((own[2:] < box[:2]) | (box[2:] < own[:2])).any()
+            }
+            found.append(Near(tuple(beside.values()), any((frame, other) in drawn for other in beside)))
+        out[track] = found
     return out
 
 

@@ -37,7 +37,7 @@ def rims(points: FloatArray, unit: float, size: int) -> Rims:
     distance = cv2.distanceTransform((region > 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     away = np.maximum(distance - np.float32(0.5), 0) / np.float32(unit)
     mouth = filled(points[list(LIPS_INNER), :2], size)
-    return Rims(region, _ramp(away / _FINE_RIM), _ramp(away / _MIDDLE_RIM), mouth)
+    return Rims(region, ramp(away / _FINE_RIM), ramp(away / _MIDDLE_RIM), mouth)
 
 
 def inner(at: Rims) -> FloatArray:
@@ -67,6 +67,7 @@ def filled(polygon: FloatArray, size: int) -> FloatArray:
     return picture.astype(np.float32) / np.float32(255)
 
 
-def _ramp(share: FloatArray) -> FloatArray:
+def ramp(share: FloatArray) -> FloatArray:
+    """From 0 to 1, smoothly at both ends."""
     t = np.clip(share, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

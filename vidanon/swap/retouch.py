@@ -5,6 +5,9 @@ along the directions in which people's faces differ (:mod:`vidanon.swap.variatio
 project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
 portrait and so moves with the face.
 
+Where the source is still known after that, the new face may have more contrast than its portrait, as little more as
+will do: strong features tell people apart, and look like paint.
+
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
 the face again to see what was changed.
@@ -22,25 +25,30 @@ from torch.nn import functional
 
 from vidanon.faces.mesh_points import five
 from vidanon.faces.mesh_pose import Floats
+from vidanon.recognise.base import Description
 from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
 from vidanon.swap.base import Shot
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
 from vidanon.swap.variation import SIDE, Variation, detail, place
+from vidanon.swap.wide import VIEWS, wider
 from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
 _FAR = 2.0  #: deviations along each direction, at most
 _SECRET = 0.3  #: deviation of where it begins, a share of _FAR
-_CONTRAST = 1.2  #: times the portrait's own, at most
-_STEPS, _AGAIN = 20, 3  #: of the first actor, and of those that begin where the one before ended
+#: times the portrait's own contrast that the face may have at first, how much more each time, and at most
+_CALM, _MORE, _BOLD = 0.88, 1.25, 1.6
+_LEFT = -0.05  #: the likeness from which on it may have more
+#: of the first actor, each time its contrast was raised, and of those that begin where the one before ended
+_STEPS, _BOLDER, _AGAIN = 20, 8, 3
 _BATCH = 4  #: looks of one step
 _RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
-#: how wide the recogniser looks (1: its own crop; wider shows hair), its look's shift down, and the likeness wanted
-_VIEWS = ((1.0, 0.0, -0.09), (1.15, 0.0, -0.08), (1.3, -0.06, -0.08), (1.5, -0.14, -0.06))
+_WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
 _SLACK = 0.05  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
@@ -52,7 +60,7 @@ class _Look:
     """A shot of the source as the recogniser sees it."""
 
     shot: int
-    view: int
+    view: tuple[float, float]
     to_crop: torch.Tensor  #: (2, 3)
     wanted: float  #: likeness
     known: torch.Tensor  #: (D,) what it is compared with
@@ -66,6 +74,11 @@ class _Face:
     where: torch.Tensor  #: (1, S, S, 2) in the portrait, [-1, 1]
     share: torch.Tensor  #: (S, S) of the new face
 
+    def retouched(self, retouch: torch.Tensor) -> torch.Tensor:
+        """(SIDE, SIDE) -> (1, 3, S, S), as :meth:`Composer.draw` draws it."""
+        gain = functional.grid_sample(retouch[None, None], self.where, align_corners=False) * self.share
+        return (self.drawn * (1 + gain)).clamp(0, 1)
+
 
 @dataclass(frozen=True)
 class _Canvas:
@@ -75,11 +88,11 @@ class _Canvas:
     directions: torch.Tensor  #: (K, SIDE, SIDE)
     place: torch.Tensor  #: (SIDE, SIDE) in [0, 1], where it may be changed
 
-    def retouch(self, code: torch.Tensor) -> torch.Tensor:
-        """(K,) -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
+    def retouch(self, code: torch.Tensor, contrast: float) -> torch.Tensor:
+        """(K,), times the portrait's own contrast that there may be -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
         change = torch.einsum("k,khw->hw", _FAR * torch.tanh(code), self.directions)
         whole = self.own + change
-        calmed = (_CONTRAST * self._contrast(self.own) / self._contrast(whole)).clamp(max=1)
+        calmed = (contrast * self._contrast(self.own) / self._contrast(whole)).clamp(max=1)
         change = (calmed * whole - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
@@ -109,16 +122,20 @@ class Retoucher:
         """K >= 1 looks at the source and its mean shape -> for each actor (SIDE, SIDE) over its portrait, in
         [-DARKER, LIGHTER]: how much lighter or darker it is drawn there, as a share."""
         looks = self._looks(shots)
-        further = torch.zeros(len(self._variation.men))
-        out = []
-        for number, actor in enumerate(actors):
+        further, contrast = torch.zeros(len(self._variation.men)), _CALM
+        out: list[FloatArray] = []
+        for actor in actors:
             rng = generator(self._key, b"vidanon retouch", actor.donor.name)
             start = torch.from_numpy(rng.normal(0, _SECRET, len(further)).astype(np.float32))
             faces, canvas = self._faces(shots, shape, actor, rng), self._canvas(actor)
             # where one portrait is to be changed, so is the next, more or less
-            code = self._sought(start, start + further, canvas, faces, looks, _AGAIN if number else _STEPS, rng)
+            code = self._sought(start, start + further, canvas, faces, looks, contrast, _AGAIN if out else _STEPS, rng)
+            if not out:
+                while contrast < _BOLD and self._left(canvas.retouch(code, contrast), faces, looks) > _LEFT:
+                    contrast = min(contrast * _MORE, _BOLD)
+                    code = self._sought(start, code, canvas, faces, looks, contrast, _BOLDER, rng)
             further = code - start
-            out.append(np.ascontiguousarray(canvas.retouch(code).numpy()))
+            out.append(np.ascontiguousarray(canvas.retouch(code, contrast).numpy()))
         return tuple(out)
 
     def _canvas(self, actor: Actor) -> _Canvas:
@@ -131,9 +148,9 @@ class Retoucher:
     def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
         crops, looks = [], []
         for number, shot in enumerate(shots):
-            to_crop = _theta(shot.mesh, shot.patch.shape[0], self._student)
-            for view, (_, _, wanted) in enumerate(_VIEWS):
-                crops.append(self._crop(_tensor(shot.patch), _seen(to_crop, view)))
+            for view, wanted in zip(VIEWS, _WANTED, strict=True):
+                to_crop = _theta(shot.mesh, shot.patch.shape[0], wider(self._student.description, view))
+                crops.append(self._crop(_tensor(shot.patch), to_crop))
                 looks.append((number, view, to_crop, wanted))
         with torch.no_grad():
             known = self._student.embed_tensor(torch.cat(crops)).cpu()
@@ -143,11 +160,20 @@ class Retoucher:
         offset = self._composer.shapes.offset(actor.shape, shape)
         faces = []
         for shot in shots:
-            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng).patch
-            where, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor)
+            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, outline=WIDER).patch
+            where, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER)
             where = (where + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
             faces.append(_Face(_tensor(drawn), torch.from_numpy(where)[None], torch.from_numpy(share)))
         return faces
+
+    def _left(self, retouch: torch.Tensor, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
+        """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
+        better, for one frame is enough to tell a person."""
+        own = [look for look in looks if look.view == VIEWS[0]]
+        with torch.no_grad():
+            crops = [self._crop(faces[look.shot].retouched(retouch), look.to_crop) for look in own]
+            alike = self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([look.known for look in own])
+        return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
     def _sought(
         self,
@@ -156,22 +182,21 @@ class Retoucher:
         canvas: _Canvas,
         faces: Sequence[_Face],
         looks: Sequence[_Look],
+        contrast: float,
         steps: int,
         rng: np.random.Generator,
     ) -> torch.Tensor:
         """``code`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
         imported. What it costs is counted from ``start``."""
-        first = canvas.retouch(start)
+        first = canvas.retouch(start, contrast)
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, steps + 1):
             code = code.requires_grad_(True)
             chosen = [looks[at] for at in rng.permutation(len(looks))[:_BATCH]]
-            retouch = canvas.retouch(code)
+            retouch = canvas.retouch(code, contrast)
             crops = []
             for look in chosen:
-                face = faces[look.shot]
-                gain = functional.grid_sample(retouch[None, None], face.where, align_corners=False) * face.share
-                crops.append(self._crop((face.drawn * (1 + gain)).clamp(0, 1), _seen(look.to_crop, look.view, rng)))
+                crops.append(self._crop(faces[look.shot].retouched(retouch), _jittered(look.to_crop, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
             beyond = beyond.clamp(min=0) + (-_SLACK - beyond).clamp(min=0)
@@ -190,25 +215,21 @@ class Retoucher:
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
 
 
-def _theta(mesh: FloatArray, size: int, student: Student) -> torch.Tensor:
+def _theta(mesh: FloatArray, size: int, about: Description) -> torch.Tensor:
     """(2, 3) from the recogniser's crop to a patch of ``size``, both in [-1, 1], as ``affine_grid`` takes it."""
-    side = student.description.size
-    matrix = to_crop(five(mesh)[:, :2], student.description)
+    side = about.size
+    matrix = to_crop(five(mesh)[:, :2], about)
     linear = np.linalg.inv(matrix[:, :2])
     middle = linear @ (np.full(2, (side - 1) / 2) - matrix[:, 2])  # where the middle of the crop lies, px
     shift = (middle + 0.5) * 2 / size - 1
     return torch.from_numpy(np.concatenate([linear * side / size, shift[:, None]], 1).astype(np.float32))
 
 
-def _seen(theta: torch.Tensor, view: int, rng: np.random.Generator | None = None) -> torch.Tensor:
-    """A crop as wide as ``view`` says, jittered if there is a ``rng``."""
-    zoom, down, _ = _VIEWS[view]
-    angle, scale, shift = (0.0, 1.0, np.zeros(2))
-    if rng is not None:
-        angle, scale = rng.normal(0, _JITTER[0]), 1 + rng.normal(0, _JITTER[1])
-        shift = rng.normal(0, _JITTER[2], 2)
-    turn = zoom * scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    moved = torch.from_numpy(np.concatenate([turn, (shift + [0, down])[:, None]], 1).astype(np.float32))
+def _jittered(theta: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """(2, 3) -> a crop that is turned, larger or smaller, and moved a little."""
+    angle, scale, shift = rng.normal(0, _JITTER[0]), 1 + rng.normal(0, _JITTER[1]), rng.normal(0, _JITTER[2], 2)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = torch.from_numpy(np.concatenate([turn, shift[:, None]], 1).astype(np.float32))
     return torch.cat([theta[:, :2] @ moved[:, :2], theta[:, :2] @ moved[:, 2:] + theta[:, 2:]], 1)
 
 

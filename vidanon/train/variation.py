@@ -27,7 +27,7 @@ from vidanon.types import FloatArray
 
 VARIATION = "variation.safetensors"
 DIRECTIONS = 40  #: of each gender; fewer where there are fewer donors
-_FINEST = 0.037  #: sigma, share of the eye distance: finer structure does not lie alike on two faces
+_FINEST = 0.052  #: sigma, share of the eye distance: finer structure does not lie alike on two faces
 _LEAST = 0.02  #: weight of a donor of the other gender
 _TINY = 1e-12
 
