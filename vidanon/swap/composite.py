@@ -23,6 +23,8 @@ from vidanon.swap.warp import Portrait, portrait_map, retouch_at
 from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
+#: of the footage's contrast and sharpness, that a portrait is drawn with: a retouch adds to both
+_CALM, _SOFTER = 0.96, 0.82
 _LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
 _MARGIN = 0.25  #: of the eye distance around the oval that is worked on
 
@@ -151,7 +153,9 @@ class Composer:
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
-        donor = matched(donor, source_low, inner(at), unit, wanted or look(source, inner(at), unit), rng)
+        wanted = wanted or look(source, inner(at), unit)
+        wanted = Look(_CALM * wanted.contrast, _SOFTER * wanted.fine)
+        donor = matched(donor, source_low, inner(at), unit, wanted, rng)
         if retouch is not None:
             gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
             donor = np.clip(donor * gain[..., None], 0, 1)
