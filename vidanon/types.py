@@ -145,7 +145,7 @@ class FacePose:
     reason: str = ""  #: why it is not wholly drawn
     #: where the eyes look, shares of an eye's width along and across it; NaN where not known
     gaze: tuple[float, float] = (float("nan"), float("nan"))
-    room: float = 1.0  #: how far what is around the face may be moved, as a share: 0 beside another drawn face
+    room: float = 0.0  #: how far what is around the face may be moved, as a share: 0 beside another drawn face
     near: tuple[FloatArray, ...] = ()  #: (4,) each, coded px: places of others near it
 
 
@@ -212,6 +212,7 @@ class Layer:
 
     luma: FloatArray  #: (S, S) in [0, 1]
     inside: FloatArray  #: (S, S) in [0, 1]: 1 where nothing of the source's fine structure may be left
+    face: FloatArray  #: (S, S) in [0, 1]: 1 where the face is, or its cover; with the rim that shows the source too
 
 
 BLANK = "a recogniser knew the face, and only one colour of it is left"  #: why a face is not as the mode has it

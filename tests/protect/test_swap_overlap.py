@@ -132,7 +132,7 @@ def test_a_cover_with_its_margin_lies_over_a_new_face(gap):
 
 
 def test_the_judge_sees_a_margin_brought_back_where_the_new_face_lies_over_the_cover():
-    source, output, box, _ = rendered(0.0, swapped=(1,), covers_first=True)
+    source, output, box, _ = rendered(0.1, swapped=(1,), covers_first=True)
     assert brought_back(source, output, margin(box)) > 0.3
 
 

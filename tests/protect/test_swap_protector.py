@@ -162,7 +162,11 @@ def test_frames_without_a_mesh_are_pixelated_with_a_fade_around():
         assert 0 < far < 0.7 * whole  # partly the one, partly the other
         beside = (face["mask"] < 1) & (cover["mask"] == 1)
         assert beside.any() and (face["mask"][beside] > 0.2).all()  # the cover goes as the face comes
-    assert (faces[2, 1]["mask"] < covers[2, 1]["mask"] - 0.5).any()  # wholly drawn, what lies around stays
+    # wholly drawn, what lies around is the source, though moved outward
+    drawn = faces[2, 1]
+    around = (drawn["layer"].face == 0) & (covers[2, 1]["mask"] == 1)
+    away = [np.abs(drawn["patch"] - each)[:, around].mean() for each in (drawn["before"], covers[2, 1]["patch"])]
+    assert around.any() and away[0] < 0.5 * away[1]
 
 
 def pixelated_as_protected(batch: FaceBatch) -> Protected:
@@ -399,8 +403,14 @@ def test_a_mask_that_was_shifted_off_the_landmarks_is_refused():
     """What the property above relies on: blend looks at the detector's landmarks, not at the mesh."""
     ((batch, protected),), _ = run(make({1: role(0)}), pictures(1), rows_of((1,), 1))
     size = batch.patches.shape[-1]
-    shifted = replace(protected, masks=protected.masks.roll(size // 4, -1))
-    assert [part.reason for part in split(batch, shifted)] == [OPEN]
+    (layer,) = protected.layers
+    assert layer is not None
+    elsewhere = replace(layer, face=np.roll(layer.face, size // 4, -1))
+    for shifted in (
+        replace(protected, masks=protected.masks.roll(size // 2, -1)),
+        replace(protected, layers=(elsewhere,)),  # the mask shows what is around the face as well
+    ):
+        assert [part.reason for part in split(batch, shifted)] == [OPEN]
 
 
 def test_a_donor_is_drawn_with_its_own_retouch():

@@ -45,11 +45,11 @@ class Painter:
         self.shapes = Shapes(swapkit.finder().mean)
         self.drawn: list[int] = []
 
-    def draw(self, patch, mesh, offset, actor, wanted, rng, gaze=None) -> Drawn:
+    def draw(self, patch, mesh, offset, actor, wanted, rng, gaze=None, retouch=None, outline=0.0) -> Drawn:
         self.drawn.append(actor.level)
         size = patch.shape[0]
         flat = np.zeros((size, size), np.float32)
-        return Drawn(np.full_like(patch, actor.level / 255), flat, Layer(flat, flat))
+        return Drawn(np.full_like(patch, actor.level / 255), flat, Layer(flat, flat, flat))
 
 
 class Table:

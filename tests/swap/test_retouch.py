@@ -135,7 +135,7 @@ def test_a_portrait_that_shows_nothing_is_left_as_it_is(place: float):
     blank, directions = torch.zeros(SIDE, SIDE), torch.from_numpy(load_variation().men)
     code = torch.ones(len(directions), requires_grad=True)
     canvas = _Canvas(blank, directions, blank + place)
-    found = canvas.retouch(code)
+    found = canvas.retouch(code, 1.0)
     assert found.abs().max() < 0.01
     (gradient,) = torch.autograd.grad(found.sum() + canvas.strength(found), code)
     assert torch.isfinite(gradient).all()

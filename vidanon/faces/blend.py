@@ -123,7 +123,9 @@ def _is_drawn(mask: FloatArray, layer: Layer, batch: FaceBatch, row: int) -> boo
         least = middle
     if not least.any():
         return False
-    return float(mask[least].min()) >= FULL and float((layer.inside[middle] > FULL).mean()) >= ALONE
+    # around a drawn face its patch may show the source: the mask alone does not tell
+    covered = min(float(mask[least].min()), float(layer.face[least].min())) >= FULL
+    return covered and float((layer.inside[middle] > FULL).mean()) >= ALONE
 
 
 def _hull(points: FloatArray, size: int) -> npt.NDArray[np.bool_]:

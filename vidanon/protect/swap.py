@@ -89,10 +89,11 @@ class Swap(Protector):
         others = near(faces, steady, shares, rows, _EDGE * self._reach)
         for track, seen in faces.items():
             meshes, gated, state = steady[track], gates[track], kept.get(track, TrackFace())
-            free = np.array([not each.drawn for each in others[track]], np.float32)
-            room = eased(free, state.room, max(1, round(_WIDENS * rate)))
             if any(beside[track]):
                 gated = self._gate(seen, meshes, beside[track], rate, state)
+            # beside a face that goes over, its patch is to hold nothing of the source
+            free = (gated.share >= 1) & ~np.array([each.drawn for each in others[track]])
+            room = eased(free.astype(np.float32), state.room, max(1, round(_WIDENS * rate)))
             looks = [
                 looking(by_index[frame], mesh) if share > 0 else _NOWHERE
                 for frame, mesh, share in zip(seen.frames, meshes, gated.share, strict=True)
@@ -162,7 +163,7 @@ class Swap(Protector):
             role = self._roles[track]
             offset = self._composer.shapes.offset(actor.shape, role.shape)
             retouch = role.retouch(state.turn)
-            outline = WIDER * pose.room * pose.share
+            outline = WIDER * pose.room * (pose.share >= 1)
             others = np.ascontiguousarray(others[:, ::-1]) if turn else others
             drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch, outline, others)
             if turn:
@@ -180,7 +181,7 @@ class Swap(Protector):
             layer = layers[i]
             if layer is not None:
                 mixed = share * layer.luma + (1 - share) * np.tensordot(LUMA, under[k], 1)
-                layers[i] = replace(layer, luma=mixed)
+                layers[i] = replace(layer, luma=mixed, face=masks[i, 0])
         device = batch.patches.device
         answer = Protected(
             torch.from_numpy(out).to(device),

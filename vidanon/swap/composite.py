@@ -74,7 +74,8 @@ class Drawn:
 
     def mirrored(self) -> Drawn:
         patch, mask = self.patch[:, ::-1], self.mask[:, ::-1]
-        return Drawn(patch, mask, Layer(self.layer.luma[:, ::-1].copy(), self.layer.inside[:, ::-1].copy()))
+        layer = self.layer
+        return Drawn(patch, mask, Layer(*(each[:, ::-1].copy() for each in (layer.luma, layer.inside, layer.face))))
 
 
 class Composer:
@@ -135,7 +136,7 @@ class Composer:
         x0, y0 = (max(0, int(v)) for v in np.floor(oval.min(0) - margin))
         x1, y1 = (min(patch.shape[0], int(v)) for v in np.ceil(oval.max(0) + margin))
         if unit < _LEAST or x1 <= x0 or y1 <= y0:  # no face to be seen, or beside the patch
-            return Drawn(out, around, Layer(np.zeros_like(mask), np.zeros_like(mask)))
+            return Drawn(out, around, Layer(*(np.zeros_like(mask) for _ in range(3))))
         side = max(x1 - x0, y1 - y0)
         x0, y0 = max(0, min(x0, patch.shape[0] - side)), max(0, min(y0, patch.shape[0] - side))
         here = (slice(y0, y0 + side), slice(x0, x0 + side))
@@ -164,4 +165,4 @@ class Composer:
         luma, inside = np.zeros_like(mask), np.zeros_like(mask)
         luma[here] = donor @ LUMA
         inside[here] = (at.fine >= 1) * (1 - at.mouth) * at.region
-        return Drawn(out, np.maximum(mask, around), Layer(luma, inside))
+        return Drawn(out, np.maximum(mask, around), Layer(luma, inside, mask))
