@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.swap import swapkit
-from vidanon.swap.crowding import crowded, touches
+from vidanon.swap.crowding import crowded, near, touches
 from vidanon.swap.poses import Seen
 
 REACH = 1.3
@@ -60,3 +62,35 @@ def test_a_face_without_a_mesh_is_known_by_what_covers_it():
     assert not touches(large, nowhere, cover + np.array([50, 0, 50, 0], np.float32))
     assert touches(large, nowhere, cover - np.array([50, 0, 0, 0], np.float32))
     assert touches(large, large + 5, NO_COVER)
+
+
+def beside(large: Seen, small: Seen, drawn: bool):
+    faces = {1: large, 2: small}
+    shares = {1: np.ones(len(large), np.float32), 2: np.full(len(small), float(drawn), np.float32)}
+    rows = [
+        swapkit.row_of(points, frame, track)
+        for track, each in faces.items()
+        for frame, points in zip(each.frames, each.raw, strict=True)
+    ]
+    return near(faces, {track: each.raw for track, each in faces.items()}, shares, rows, REACH)
+
+
+def test_who_is_near_is_told_and_whether_they_are_drawn():
+    for gap, is_near in ((0.1, True), (3.0, False)):
+        for drawn in (True, False):
+            large, small = pair(gap)
+            (found,) = beside(seen(large), seen(small), drawn)[1]
+            assert len(found.places) == is_near and found.drawn == (is_near and drawn)
+
+
+def test_nobody_is_near_oneself_or_in_another_frame():
+    large, small = pair(-0.3)
+    found = beside(seen(large), seen(small, first=1), True)
+    assert not found[1][0].places and not found[2][0].places
+
+
+def test_a_place_that_is_no_number_is_near():
+    large, small = pair(3.0)
+    nowhere = replace(swapkit.row_of(small, 0, 2), box=np.full(4, np.nan, np.float32))
+    found = near({1: seen(large)}, {1: large[None]}, {1: np.ones(1, np.float32)}, [nowhere], REACH)
+    assert len(found[1][0].places) == 1

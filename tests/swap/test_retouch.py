@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import vidanon.swap.retouch
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Shot
@@ -127,6 +128,17 @@ def test_it_moves_with_the_face():
         return np.array([(x * change).sum(), (y * change).sum()]) / change.sum()
 
     np.testing.assert_allclose(centre(9) - centre(0), [9, 9], atol=0.5)
+
+
+def test_the_contrast_is_raised_only_where_the_source_is_still_known(monkeypatch):
+    """A bound that is always met and one that never is."""
+    contrasts = []
+    for least in (1.0, -1.0):
+        monkeypatch.setattr(vidanon.swap.retouch, "_LEFT", least)
+        how = retoucher()(shots(20), shape_of(20), [swapkit.actors()[26]])[0]
+        canvas = retoucher()._canvas(swapkit.actors()[26])
+        contrasts.append(float(canvas._contrast(canvas.own + torch.from_numpy(how).log1p())))
+    assert contrasts[1] > 1.08 * contrasts[0]
 
 
 @pytest.mark.parametrize("place", [0.0, 1.0])
