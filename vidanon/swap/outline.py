@@ -15,7 +15,7 @@ from vidanon.swap.merge import ramp
 from vidanon.types import FloatArray
 
 WIDER = 0.11  #: of the oval's radius, that it is moved outward. More of it hides more, and shows.
-_INNER = 0.5  #: of the oval's radius: eyes, nose and mouth lie further in, mostly, and stay
+_INNER = 0.65  #: of the oval's radius: eyes, nose and mouth lie further in, mostly, and stay
 _REACH = 1.8  #: of the oval's radius
 _NEAR = 1.65  #: of the oval's radius: from there on, things move by a hundredth of it at most
 _RAYS = 72
