@@ -26,7 +26,7 @@ _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does n
 #: of the footage's contrast and sharpness, that a portrait is drawn with: a retouch adds to both
 _CALM, _SOFTER = 0.96, 0.82
 _LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
-_MARGIN = 0.25  #: of the eye distance around the oval that is worked on
+_MARGIN = 0.18  #: of the eye distance around the oval that is worked on
 
 
 class Actor:
@@ -124,13 +124,15 @@ class Composer:
         :class:`vidanon.swap.retouch.Retoucher` gives it. outline, others: how far it is moved outward, and where
         somebody else is, as :class:`vidanon.swap.outline.Outline` takes them.
         """
-        out, mask = patch.copy(), np.zeros(patch.shape[:2], np.float32)
+        mask = np.zeros(patch.shape[:2], np.float32)
         unit = float(eye_distance(mesh))
         around = mask
-        if outline > 0 and unit >= _LEAST:
+        if outline <= 0 or unit < _LEAST:
+            out = patch.copy()
+        else:
             wider = Outline(mesh, outline)
             patch, around = wider.picture(patch, others)
-            out, mesh = patch.copy(), wider.mesh(mesh)
+            out, mesh = patch, wider.mesh(mesh)
         oval = mesh[list(OVAL), :2]
         margin = _MARGIN * unit + 2
         x0, y0 = (max(0, int(v)) for v in np.floor(oval.min(0) - margin))

@@ -56,16 +56,16 @@ class Outline:
         at = there  # where it comes from: the way there, inverted
         for _ in range(_STEPS):
             at = there - self._by * _share(at)
-        way = (at / np.maximum(there, _TINY) - 1)[..., None] * np.stack([x, y], 2)
-        way = np.asarray(cv2.resize(way, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
-        pixel = np.arange(size, dtype=np.float32)
-        columns, rows = np.meshgrid(pixel, pixel)
-        moved = cv2.remap(
-            patch, columns + way[..., 0], rows + way[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        shorter = at / np.maximum(there, _TINY) - 1
+        shown = np.clip(-shorter * np.hypot(x, y) / np.float32(_SHOWS), 0, 1)
+        right, down, shown = (
+            np.asarray(cv2.resize(each, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+            for each in (shorter * x, shorter * y, shown)
         )
-        shown = np.clip(np.hypot(way[..., 0], way[..., 1]) / np.float32(_SHOWS), 0, 1)
+        kind = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
+        moved = cv2.remap(patch, right, down, kind, borderMode=cv2.BORDER_REPLICATE)
         if others is not None and others.any():
-            from_them = cv2.remap(others, columns + way[..., 0], rows + way[..., 1], cv2.INTER_LINEAR)
+            from_them = cv2.remap(others, right, down, kind)
             theirs = (others > 0) | (from_them > 0)
             moved[theirs], shown[theirs] = patch[theirs], 0
         return np.asarray(moved, np.float32), np.asarray(shown, np.float32)

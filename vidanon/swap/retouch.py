@@ -40,10 +40,10 @@ DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face 
 _FAR = 2.0  #: deviations along each direction, at most
 _SECRET = 0.3  #: deviation of where it begins, a share of _FAR
 #: times the portrait's own contrast that the face may have at first, how much more each time, and at most
-_CALM, _MORE, _BOLD = 0.94, 1.25, 1.6
+_CALM, _MORE, _BOLD = 0.94, 1.35, 1.6
 _LEFT = -0.07  #: the likeness from which on it may have more
 #: of the first actor, each time its contrast was raised, and of those that begin where the one before ended
-_STEPS, _BOLDER, _AGAIN = 20, 8, 3
+_STEPS, _BOLDER, _AGAIN = 18, 8, 3
 _BATCH = 4  #: looks of one step
 _RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
