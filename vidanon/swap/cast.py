@@ -27,9 +27,9 @@ from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 14  #: donors drawn once for a track
+FIRST = 10  #: donors drawn once for a track
 CANDIDATES = 6  #: of them drawn and compared again
-MOST = 14  #: where few of these are unlike enough
+MOST = 10  #: where few of these are unlike enough
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most

@@ -42,8 +42,7 @@ _SECRET = 0.3  #: deviation of where it begins, a share of _FAR
 #: times the portrait's own contrast that the face may have at first, how much more each time, and at most
 _CALM, _MORE, _BOLD = 0.94, 1.35, 1.6
 _LEFT = -0.07  #: the likeness from which on it may have more
-#: of the first actor, each time its contrast was raised, and of those that begin where the one before ended
-_STEPS, _BOLDER, _AGAIN = 18, 8, 3
+_STEPS, _BOLDER = 16, 8  #: of the search, at first and each time the contrast was raised
 _BATCH = 4  #: looks of one step
 _RATE = 0.15
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
@@ -127,10 +126,11 @@ class Retoucher:
         for actor in actors:
             rng = generator(self._key, b"vidanon retouch", actor.donor.name)
             start = torch.from_numpy(rng.normal(0, _SECRET, len(further)).astype(np.float32))
-            faces, canvas = self._faces(shots, shape, actor, rng), self._canvas(actor)
-            # where one portrait is to be changed, so is the next, more or less
-            code = self._sought(start, start + further, canvas, faces, looks, contrast, _AGAIN if out else _STEPS, rng)
+            # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
+            code, canvas = start + further, self._canvas(actor)
             if not out:
+                faces = self._faces(shots, shape, actor, rng)
+                code = self._sought(start, code, canvas, faces, looks, contrast, _STEPS, rng)
                 while contrast < _BOLD and self._left(canvas.retouch(code, contrast), faces, looks) > _LEFT:
                     contrast = min(contrast * _MORE, _BOLD)
                     code = self._sought(start, code, canvas, faces, looks, contrast, _BOLDER, rng)
