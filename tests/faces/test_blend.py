@@ -226,7 +226,7 @@ def drawn_and_covered(seed, cover, inside=None):
     away = np.hypot(xs - x, ys - y) / np.ptp(batch.boxes[0, ::2]) * 60
     patch = np.where(away < 20, np.float32(0.5), source).astype(np.float32)
     alone = (away < (20 if inside is None else inside)).astype(np.float32)
-    layer = Layer(patch.mean(0), alone, np.ones_like(alone))
+    layer = Layer(patch.mean(0), alone, (away < 30).astype(np.float32))
     drawn = replace(own, patch=patch, mask=(away < 30).astype(np.float32), layer=layer)
     return frame, blend(frame, [drawn, other], [], settings).frame, drawn, other
 

@@ -409,6 +409,7 @@ def test_a_mask_that_was_shifted_off_the_landmarks_is_refused():
     for shifted in (
         replace(protected, masks=protected.masks.roll(size // 2, -1)),
         replace(protected, layers=(elsewhere,)),  # the mask shows what is around the face as well
+        replace(protected, masks=protected.masks.roll(size // 4, -1), layers=(elsewhere,)),
     ):
         assert [part.reason for part in split(batch, shifted)] == [OPEN]
 

@@ -101,9 +101,8 @@ def test_one_key_gives_one_retouch_and_another_gives_another():
     first, second = retoucher()(shots(20), shape_of(20), [swapkit.actors()[26], swapkit.actors()[11]])
     np.testing.assert_allclose(first, retouch(20, 26), atol=1e-4)
     assert not np.allclose(second, first, atol=0.01)
-    # how much of it is the key's differs by face
-    other = [np.corrcoef(retouch(*case).ravel(), retouch(*case, b"another").ravel())[0, 1] for case in CASES]
-    assert min(other) < 0.9 and max(other) < 0.995
+    other = retouch(20, 26, b"another")
+    assert np.corrcoef(first.ravel(), other.ravel())[0, 1] < 0.9
 
 
 def test_it_changes_the_new_face_and_nothing_else():

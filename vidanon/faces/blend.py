@@ -1,7 +1,8 @@
 """Write protected patches back into the planes of their frame, at the frame's own resolution and depth.
 
 Fails closed: what was not protected, or not wholly, is covered; what has no usable place covers the frame whole.
-A sample with mask 0 keeps its code; one with mask 1 holds nothing of the source. A chroma sample takes the largest
+A sample with mask 0 keeps its code; one with mask 1 holds nothing of the source, but around
+a drawn face, where what is shown in the clear may be moved. A chroma sample takes the largest
 mask of the luma samples it colours.
 """
 

@@ -154,7 +154,7 @@ class Swap(Protector):
             assert pose is not None and actor is not None
             mesh = to_patch(batch.to_frame[i], pose.mesh)
             turn = mirrored(mesh)
-            others = _filled(pose.near, batch.to_frame[i], out.shape[-1])
+            others = _occupied(pose.near, batch.to_frame[i], out.shape[-1])
             patch, mesh = unmirrored(np.ascontiguousarray(out[i].transpose(1, 2, 0)), mesh)
             look = state.look
             if look is None or batch.frames[i] % _MEASURED == 0:
@@ -209,7 +209,7 @@ def _mixed(before: Look | None, now: Look) -> Look:
     return Look(keep * before.contrast + (1 - keep) * now.contrast, keep * before.fine + (1 - keep) * now.fine)
 
 
-def _filled(places: Sequence[FloatArray], to_frame: FloatArray, size: int) -> FloatArray:
+def _occupied(places: Sequence[FloatArray], to_frame: FloatArray, size: int) -> FloatArray:
     """(4,) boxes, coded px -> (size, size) of a patch, 1 in any of them; a box that is none fills it."""
     out = np.zeros((size, size), np.float32)
     for place in places:

@@ -19,7 +19,7 @@ import numpy as np
 from vidanon.faces.align import longer_side
 from vidanon.faces.cover import grown
 from vidanon.faces.mesh_points import OVAL
-from vidanon.swap.outline import reach
+from vidanon.swap.outline import WIDER, Outline
 from vidanon.swap.poses import Seen
 from vidanon.types import FloatArray, PlanRow
 
@@ -83,7 +83,7 @@ def near(
     for track, seen in faces.items():
         found = []
         for frame, mesh in zip(seen.frames, meshes[track], strict=True):
-            own = reach(mesh)
+            own = Outline(mesh, WIDER).reach()
             # a place that is no number is near
             beside = {
                 other: box

@@ -17,11 +17,11 @@ from vidanon.types import FloatArray
 WIDER = 0.11  #: of the oval's radius, that it is moved outward. More of it hides more, and shows.
 _INNER = 0.65  #: of the oval's radius: eyes, nose and mouth lie further in, mostly, and stay
 _REACH = 1.8  #: of the oval's radius
-_NEAR = 1.65  #: of the oval's radius: from there on, things move by a hundredth of it at most
+_BESIDE = 0.08  #: of it: how much further the coarse grid may carry
 _RAYS = 72
 _SMOOTH = 6  #: waves around the oval: how finely its radius is known
 _COARSE = 96  #: px, side of the grid on which the way of pixels is reckoned: it is smooth
-_STEPS = 6  #: of the inversion; each leaves about a fifth of the error
+_STEPS = 6  #: of the inversion; each leaves half of the error at most
 _SHOWS = 1.0  #: px: a way so short is not seen, and the picture is left as it is
 _TINY = 1e-3
 
@@ -70,18 +70,17 @@ class Outline:
             moved[theirs], shown[theirs] = patch[theirs], 0
         return np.asarray(moved, np.float32), np.asarray(shown, np.float32)
 
+    def reach(self) -> FloatArray:
+        """(4,) x0, y0, x1, y1: outside of it nothing is moved."""
+        rays = _rays()
+        way = (_REACH + _BESIDE) * self._radii[:, None] * np.stack([np.cos(rays), np.sin(rays)], 1)
+        return np.asarray(np.concatenate([self._middle + way.min(0), self._middle + way.max(0)]), np.float32)
+
     def _radius(self, x: FloatArray, y: FloatArray) -> FloatArray:
         at = (np.arctan2(y, x) / np.float32(2 * np.pi) + np.float32(0.5)) * np.float32(_RAYS)
         before = np.floor(at)
         share, ray = at - before, before.astype(np.intp)
         return np.asarray(self._radii[ray % _RAYS] * (1 - share) + self._radii[(ray + 1) % _RAYS] * share, np.float32)
-
-
-def reach(mesh: FloatArray) -> FloatArray:
-    """(468, >=2) -> (4,) x0, y0, x1, y1: outside of it nothing is moved that a cover would not cover as well."""
-    oval = mesh[list(OVAL), :2]
-    middle = oval.mean(0)
-    return np.concatenate([middle + _NEAR * (oval.min(0) - middle), middle + _NEAR * (oval.max(0) - middle)])
 
 
 def eased(free: FloatArray, before: float, steps: int) -> FloatArray:
@@ -101,11 +100,14 @@ def _radii(oval: FloatArray) -> FloatArray:
     """(P, 2) around the middle -> (_RAYS,) its radius along each, smooth."""
     following = np.roll(oval, -1, 0)
     sides = np.concatenate([oval + np.float32(t) * (following - oval) for t in (0, 0.25, 0.5, 0.75)])
-    rays = np.linspace(-np.pi, np.pi, _RAYS, endpoint=False)
-    found = np.interp(rays, np.arctan2(sides[:, 1], sides[:, 0]), np.hypot(*sides.T), period=2 * np.pi)
+    found = np.interp(_rays(), np.arctan2(sides[:, 1], sides[:, 0]), np.hypot(*sides.T), period=2 * np.pi)
     waves = np.fft.rfft(found)
     waves[_SMOOTH + 1 :] = 0
     return np.asarray(np.maximum(np.fft.irfft(waves, _RAYS), 1.0), np.float32)
+
+
+def _rays() -> FloatArray:
+    return np.linspace(-np.pi, np.pi, _RAYS, endpoint=False, dtype=np.float32)
 
 
 def _share(at: FloatArray) -> FloatArray:

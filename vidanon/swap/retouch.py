@@ -38,9 +38,9 @@ from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
 _FAR = 2.0  #: deviations along each direction, at most
-_SECRET = 0.3  #: deviation of where it begins, a share of _FAR
+_SECRET = 1.0  #: deviation of where it begins, a share of _FAR
 #: times the portrait's own contrast that the face may have at first, how much more each time, and at most
-_CALM, _MORE, _BOLD = 0.94, 1.35, 1.6
+_CALM, _MORE, _BOLD = 0.92, 1.35, 1.6
 _LEFT = -0.07  #: the likeness from which on it may have more
 _STEPS, _BOLDER = 16, 8  #: of the search, at first and each time the contrast was raised
 _BATCH = 4  #: looks of one step
@@ -51,7 +51,7 @@ _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to
 _SLACK = 0.05  #: how much below that a likeness may be
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
-_COST = 0.8  #: of a change by the whole brightness, everywhere
+_COST = 1.2  #: of a change by the whole brightness, everywhere
 
 
 @dataclass(frozen=True)
