@@ -178,6 +178,15 @@ def test_a_donor_that_leaves_the_source_recognisable_is_never_chosen():
         assert not set(world.choose(key=str(key).encode() * 8).donors) & set(like)
 
 
+def test_where_those_nearest_in_looks_are_alike_the_search_goes_on_until_the_key_has_a_choice():
+    near = range(14)
+    world = World(looks=[PLAIN if d in near else Look(0.5, 70.0, 20.0) for d in range(COUNT)])
+    for d in near:
+        world.like(d, 40, 0.6)
+    chosen = {world.choose(key=str(key).encode() * 8).donors[0] for key in range(12)}
+    assert len(chosen) > 3 and not chosen & set(near)
+
+
 def test_where_none_is_unlike_enough_there_is_no_role_to_play():
     world = World()
     for d in range(COUNT):

@@ -27,9 +27,9 @@ from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 10  #: donors drawn once for a track
+FIRST = 10  #: donors drawn at once, in a first look
 CANDIDATES = 6  #: of them drawn and compared again
-MOST = 10  #: where few of these are unlike enough
+MOST = 30  #: compared where few are unlike enough
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
@@ -87,14 +87,14 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        drawable = list(islice((d for d in order if self._actors[d].eyeballs is not None), FIRST))
-        unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, drawable)
+        drawable = (d for d in order if self._actors[d].eyeballs is not None)
         margins: dict[int, float] = {}
-        for donor in sorted(drawable, key=lambda d: float(unlike[d])):
-            enough = sum(margin <= -_MARGIN / 2 for margin in margins.values()) >= _CHOICE
-            if len(margins) >= (CANDIDATES if enough else MOST):
-                break
-            margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
+        while len(margins) < MOST and not _enough(margins) and (some := list(islice(drawable, FIRST))):
+            unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
+            for donor in sorted(some, key=lambda d: float(unlike[d])):
+                if len(margins) >= CANDIDATES and _enough(margins):
+                    break
+                margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
         sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
         # what is unlike by little on a few frames is recognised on others
@@ -145,6 +145,11 @@ class Casting:
 
     def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
         return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))
+
+
+def _enough(margins: Mapping[int, float]) -> bool:
+    """Whether the key has a choice among those that are surely unlike."""
+    return sum(margin <= -_MARGIN / 2 for margin in margins.values()) >= _CHOICE
 
 
 def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:
