@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -132,29 +133,45 @@ class Renderer:
         return attempt
 
     def _protected(self, segment: Segment, attempt: Attempt) -> Iterator[ProtectedFrame]:
+        chunks = [segment.frames[start : start + CHUNK] for start in range(0, len(segment.frames), CHUNK)]
+        # the next chunk's faces are drawn while this one's frames are blended and encoded
+        with ThreadPoolExecutor(1, "protect") as drawer:
+            ahead = drawer.submit(self._faces, chunks[0], attempt)
+            for chunk, following in zip_longest(chunks, chunks[1:]):
+                parts = ahead.result()
+                if following is not None:
+                    ahead = drawer.submit(self._faces, following, attempt)
+                yield from self._blended(chunk, parts, attempt)
+
+    def _faces(self, chunk: Sequence[Frame], attempt: Attempt) -> dict[int, list[Part]]:
+        """What the faces of some frames become, by frame."""
         treatment = attempt.treatment
-        for start in range(0, len(segment.frames), CHUNK):
-            chunk = segment.frames[start : start + CHUNK]
-            rows = [row for f in chunk if f.index not in treatment.whole for row in treatment.protect.get(f.index, ())]
-            parts: dict[int, list[Part]] = defaultdict(list)
-            for batch in gather(chunk, rows, self._config.protect, self._device):
-                protected, self._states = self._protector(batch, self._states)
-                attempt.instead.update(reason for reason in protected.instead if reason)
-                for part in split(batch, protected):
-                    parts[part.frame].append(part)
-                    if not part.ok:
-                        attempt.refused[part.reason] += 1
-            for frame in chunk:
-                if frame.index in treatment.whole:
-                    out = cover_whole(frame)
-                    everything = np.array([0, 0, frame.width, frame.height], np.float32)
-                    seen = [PlanRow(frame.index, 0, everything, None, RowState.ADDED, 1.0)]
-                else:
-                    covered = treatment.cover.get(frame.index, [])
-                    out = blend(frame, parts[frame.index], covered, self._config.protect)
-                    seen = [*treatment.protect.get(frame.index, ()), *covered]
-                attempt.wanted[frame.index] = _wanted(out, frame, seen, treatment, parts[frame.index])
-                yield out
+        rows = [row for f in chunk if f.index not in treatment.whole for row in treatment.protect.get(f.index, ())]
+        parts: dict[int, list[Part]] = defaultdict(list)
+        for batch in gather(chunk, rows, self._config.protect, self._device):
+            protected, self._states = self._protector(batch, self._states)
+            attempt.instead.update(reason for reason in protected.instead if reason)
+            for part in split(batch, protected):
+                parts[part.frame].append(part)
+                if not part.ok:
+                    attempt.refused[part.reason] += 1
+        return parts
+
+    def _blended(
+        self, chunk: Sequence[Frame], parts: dict[int, list[Part]], attempt: Attempt
+    ) -> Iterator[ProtectedFrame]:
+        treatment = attempt.treatment
+        for frame in chunk:
+            if frame.index in treatment.whole:
+                out = cover_whole(frame)
+                everything = np.array([0, 0, frame.width, frame.height], np.float32)
+                seen = [PlanRow(frame.index, 0, everything, None, RowState.ADDED, 1.0)]
+            else:
+                covered = treatment.cover.get(frame.index, [])
+                out = blend(frame, parts[frame.index], covered, self._config.protect)
+                seen = [*treatment.protect.get(frame.index, ()), *covered]
+            attempt.wanted[frame.index] = _wanted(out, frame, seen, treatment, parts[frame.index])
+            yield out
 
     def _verify(self, segment: Segment, attempt: Attempt) -> Findings:
         assert attempt.encoded is not None

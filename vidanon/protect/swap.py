@@ -58,9 +58,10 @@ class Swap(Protector):
         roles: Mapping[int, Role],
         seed: int,
         reach: float,
+        workers: int = 1,
     ) -> None:
         """cover: what protects the faces that are not swapped. roles: by track, who plays it; tracks without one are
-        not swapped. seed: of the grain. reach: of the cover's mask, box sizes."""
+        not swapped. seed: of the grain. reach: of the cover's mask, box sizes. workers: threads that look at faces."""
         self._settings = settings
         self._cover = cover
         self._finder = finder
@@ -69,6 +70,7 @@ class Swap(Protector):
         self._roles = roles
         self._seed = seed
         self._reach = reach
+        self._workers = workers
 
     def prepare(
         self, frames: Sequence[Frame], rows: Sequence[PlanRow], states: TrackStates
@@ -78,7 +80,7 @@ class Swap(Protector):
         rate = _rate(frames)
         by_index = {frame.index: frame for frame in frames}
         acted = [row for row in rows if self._actor(row.track, kept) is not None]
-        faces = find_meshes(self._finder, frames, acted)
+        faces = find_meshes(self._finder, frames, acted, self._workers)
         steady = {track: steadied(seen, kept.get(track, TrackFace()).tail, rate) for track, seen in faces.items()}
         gates = {
             track: self._gate(seen, steady[track], [False] * len(seen), rate, kept.get(track, TrackFace()))

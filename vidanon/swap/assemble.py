@@ -65,4 +65,5 @@ def make_swap(
     )
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
-    return Swap(config.swap, cover, finder, composer, actors, roles, grain, config.protect.mask_scale)
+    reach = config.protect.mask_scale
+    return Swap(config.swap, cover, finder, composer, actors, roles, grain, reach, runtime.workers)

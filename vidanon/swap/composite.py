@@ -14,7 +14,7 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
-from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
+from vidanon.swap.light import Look, look, low_band, luma, matched, relit, smoothed, thrice
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes
@@ -154,17 +154,17 @@ class Composer:
         donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
         shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
-        donor = donor_low + (donor - donor_low) * shown[..., None]  # what the portrait does not show is plain skin
+        donor = donor_low + (donor - donor_low) * thrice(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
         wanted = wanted or look(source, inner(at), unit)
         wanted = Look(_CALM * wanted.contrast, _SOFTER * wanted.fine)
         donor = matched(donor, source_low, inner(at), unit, wanted, rng)
         if retouch is not None:
             gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
-            donor = np.clip(donor * gain[..., None], 0, 1)
+            donor = np.clip(donor * thrice(gain), 0, 1)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
-        luma, inside = np.zeros_like(mask), np.zeros_like(mask)
-        luma[here] = donor @ LUMA
+        grey, inside = np.zeros_like(mask), np.zeros_like(mask)
+        grey[here] = luma(donor)
         inside[here] = (at.fine >= 1) * (1 - at.mouth) * at.region
-        return Drawn(out, np.maximum(mask, around), Layer(luma, inside, mask))
+        return Drawn(out, np.maximum(mask, around), Layer(grey, inside, mask))

@@ -9,6 +9,7 @@ Pictures are (H, W, 3) float32 R'G'B' in [0, 1]; places are px with pixel centre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,126 +89,167 @@ def draw_eyes(patch: FloatArray, points: FloatArray, balls: Eyeballs, looks: Flo
         return out
     radius = balls.radius * float(eye_distance(points))
     wanted = np.where(np.isfinite(looks), looks, balls.gaze).clip(-_FARTHEST, _FARTHEST)
+    places = []
     for which, ball in enumerate(balls.balls):
         skin = skin_around(patch, points, which)
         if np.isfinite(skin).all():
             frame = eye_frame(points, EYES[which])
             lit = np.clip(skin / np.maximum(ball.skin, 0.02), *_GAIN).astype(np.float32)
-            _draw(out, _Place(frame, lids(points, EYES[which], frame), radius, wanted, which), ball, lit)
+            place = _Place(frame, lids(points, EYES[which], frame), which, ball, lit)
+            window = place.window(out.shape[1], out.shape[0])
+            if window is not None:
+                places.append((place, window))
+    if places:
+        _draw(out, [place for place, _ in places], np.array([window for _, window in places]), radius, wanted)
     return out
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an eye is to be drawn."""
+    """Where an eye is to be drawn, which, and in what light."""
 
     frame: EyeFrame
     curves: Lids
-    radius: float  #: px, of the iris
-    looks: Array  #: (2,)
     which: int  #: 0: the eye on the picture's left
+    ball: Eyeball
+    lit: FloatArray  #: (3,) how much more light there is than in the portrait
 
     @property
     def wide(self) -> float:
         """px: the eye's width in space."""
         return float(np.linalg.norm(self.frame.down))
 
+    @property
+    def long(self) -> float:
+        """px: its width in the picture."""
+        return float(np.linalg.norm(self.frame.along))
 
-def _draw(out: FloatArray, place: _Place, ball: Eyeball, lit: FloatArray) -> None:
-    """Paint one eye into ``out``; ``lit`` (3,): how much more light there is than in the portrait."""
-    wide = place.wide
-    rim = place.frame.to_picture(np.stack([place.curves.x, place.curves.y], -1).reshape(-1, 2))
-    margin = max(3 * _LASH[1], _RIM[1]) * wide + 1
-    x0, y0 = (max(0, int(v)) for v in np.floor(rim.min(0) - margin))
-    x1, y1 = (min(side, int(v)) for side, v in zip(out.shape[1::-1], np.ceil(rim.max(0) + margin), strict=True))
-    if x1 <= x0 or y1 <= y0:
-        return
-    fine = int(np.clip(np.ceil(_FINE / max(place.radius, 0.1)), 1, _FINEST))
-    px = (np.arange((x1 - x0) * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine) + np.float32(x0)
-    py = (np.arange((y1 - y0) * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine) + np.float32(y0)
-    layer, margin_alpha = _layer(px - place.frame.middle[0], py - place.frame.middle[1], place, ball, lit)
-    if fine > 1:
-        size = (x1 - x0, y1 - y0)
-        layer = np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_AREA), np.float32)
-        margin_alpha = np.asarray(cv2.resize(margin_alpha, size, interpolation=cv2.INTER_AREA), np.float32)
-    part = out[y0:y1, x0:x1]
-    # what the portrait's own eye leaves under the lower lid goes: skin from a little below comes up
-    shift = place.frame.down * np.float32(_RIM[1])
-    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    skin = cv2.warpAffine(part, move, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    part += (skin - part) * margin_alpha[..., None]
-    part *= 1 - layer[..., 3:]
-    part += layer[..., :3]
+    def window(self, width: int, height: int) -> tuple[int, int, int, int] | None:
+        """x0, y0, x1, y1: the pixels of a picture that it may touch; None where there are none."""
+        rim = self.frame.to_picture(np.stack([self.curves.x, self.curves.y], -1).reshape(-1, 2))
+        margin = max(3 * _LASH[1], _RIM[1]) * self.wide + 1
+        x0, y0 = (max(0, int(v)) for v in np.floor(rim.min(0) - margin))
+        x1, y1 = (min(side, int(v)) for side, v in zip((width, height), np.ceil(rim.max(0) + margin), strict=True))
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def _layer(px: Array, py: Array, place: _Place, ball: Eyeball, lit: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(h, w, 4) colours times alpha, and alpha; (h, w) the lower lid's rim. px (w,), py (h,) from the eye's middle."""
-    curves, radius = place.curves, place.radius
-    wide, long = place.wide, float(np.linalg.norm(place.frame.along))
-    ex, ey = (place.frame.along / long).tolist()
-    # px in the eye's directions, then shares of its width
-    across = np.float32(ex) * px[None] + np.float32(ey) * py[:, None]
-    down = np.float32(-ey) * px[None] + np.float32(ex) * py[:, None]
-    u = across / np.float32(long)
-    upper, lower = (np.interp(u.ravel(), curves.x[k], curves.y[k]).reshape(u.shape).astype(np.float32) for k in (0, 1))
-    below = down - upper * np.float32(wide)  # px under the upper lid
-    above = lower * np.float32(wide) - down  # px over the lower one
-    ends = float(curves.x[:, 0].mean()), float(curves.x[:, -1].mean())
-    beside = np.minimum(u - np.float32(ends[0]), np.float32(ends[1]) - u) * np.float32(long)
+def _draw(out: FloatArray, places: Sequence[_Place], windows: Array, radius: float, looks: Array) -> None:
+    """Paint N eyes into ``out``, all at once: what they take is many steps, each on few pixels.
+
+    windows: (N, 4) x0, y0, x1, y1; radius: of the irises, px; looks: (2,).
+    """
+    width, height = (windows[:, 2:] - windows[:, :2]).max(0).tolist()
+    corners = np.minimum(windows[:, :2], np.array(out.shape[1::-1]) - (width, height))  # windows of one size
+    fine = int(np.clip(np.ceil(_FINE / max(radius, 0.1)), 1, _FINEST))
+    px, py = (
+        (np.arange(side * fine, dtype=np.float32) + np.float32(0.5)) / np.float32(fine)
+        + np.stack([corner - place.frame.middle for corner, place in zip(corners, places, strict=True)])[:, axis, None]
+        for axis, side in enumerate((width, height))
+    )
+    layers = _layers(px[:, None, :].astype(np.float32), py[:, :, None].astype(np.float32), places, radius, looks)
+    for (x0, y0), place, planes in zip(corners.tolist(), places, layers.swapaxes(0, 1), strict=True):
+        red, green, blue, alpha, margin = (
+            planes if fine == 1 else [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in planes]
+        )
+        part = out[y0 : y0 + height, x0 : x0 + width]
+        # what the portrait's own eye leaves under the lower lid goes: skin from a little below comes up
+        shift = place.frame.down * np.float32(_RIM[1])
+        move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        skin = cv2.warpAffine(part, move, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        part += (skin - part) * cv2.merge([margin] * 3)
+        part *= cv2.merge([1 - alpha] * 3)
+        part += cv2.merge([red, green, blue])
+
+
+def _layers(px: Array, py: Array, places: Sequence[_Place], radius: float, looks: Array) -> FloatArray:
+    """(5, N, h, w): three colours times alpha, alpha, and the lower lids' rims. px (N, 1, w), py (N, h, 1) from the
+    eyes' middles. By plane, for a colour beside each pixel is four times as slow."""
+    wide, long = _each([place.wide for place in places]), _each([place.long for place in places])
+    right, below_it = (_each([place.frame.along[axis] / place.long for place in places]) for axis in (0, 1))
+    # px in the eyes' directions, then shares of their widths
+    across = right * px + below_it * py
+    down = right * py - below_it * px
+    u = across / long
+    upper, lower = (
+        np.stack([
+            np.interp(of.ravel(), place.curves.x[k], place.curves.y[k]).reshape(of.shape)
+            for of, place in zip(u, places, strict=True)
+        ]).astype(np.float32)
+        for k in (0, 1)
+    )  # fmt: skip
+    below = down - upper * wide  # px under the upper lids
+    above = lower * wide - down  # px over the lower ones
+    first, last = (_each([place.curves.x[:, end].mean() for place in places]) for end in (0, -1))
+    beside = np.minimum(u - first, last - u) * long
     alpha = _step(below, _EDGE) * _step(above, _EDGE) * _step(beside, _EDGE)
 
-    x = across - np.float32(place.looks[0] * long)
-    y = down - np.float32(place.looks[1] * wide)
-    colour = _ball(u, x, y, ball, radius, place.which)
-    colour *= shading(u, below / np.float32(wide))[..., None]
-    wet = np.float32(_WET) * np.exp(-np.square((above - _WET_AT * wide) / np.float32(0.6 * _WET_AT * wide)))
-    pale = 0.5 * ball.sclera + 0.5 * ball.skin
-    colour += (pale - colour) * wet[..., None]
-    opened = float(np.clip((curves.height * wide / radius - _SHUT) / (_OPEN - _SHUT), 0, 1))
-    if opened < 1:
-        colour = colour * np.float32(opened) + ball.lid * np.float32(1 - opened)
+    x = across - np.float32(looks[0]) * long
+    y = down - np.float32(looks[1]) * wide
+    colour = _balls(u, x, y, places, radius)
+    colour *= shading(u, below / wide)
+    wet = np.float32(_WET) * np.exp(-np.square((above - np.float32(_WET_AT) * wide) / (np.float32(0.6 * _WET_AT) * wide)))
+    pale = _colours([0.5 * place.ball.sclera + 0.5 * place.ball.skin for place in places])
+    colour += (pale - colour) * wet
+    opened = [
+        float(np.clip((place.curves.height * place.wide / radius - _SHUT) / (_OPEN - _SHUT), 0, 1)) for place in places
+    ]
+    if min(opened) < 1:
+        share = _each(opened)
+        colour = colour * share + _colours([place.ball.lid for place in places]) * (1 - share)
 
-    outer = (np.float32(0.5) - u if place.which == 0 else u + np.float32(0.5)).clip(0, 1)
-    thick = np.maximum((np.float32(_LASH[0]) + np.float32(_LASH[1] - _LASH[0]) * outer) * np.float32(wide), _THINNEST)
-    taper = _step(beside, 0.08 * wide)
-    lash = (np.float32(_LASH_ALPHA) * np.exp(-np.square((below + 0.3 * thick) / thick)) * taper)[..., None]
-    layer = np.empty((*u.shape, 4), np.float32)
-    layer[..., 3:] = alpha[..., None] * (1 - lash) + lash
-    layer[..., :3] = (colour * alpha[..., None] * (1 - lash) + ball.lash * lash) * lit
-    np.minimum(layer[..., :3], layer[..., 3:], out=layer[..., :3])
-    fade = _RIM[1] - _RIM[0]
-    margin = (
-        np.clip((np.float32(_RIM[1] * wide) + above) / np.float32(fade * wide), 0, 1) * _step(-above, _EDGE) * taper
-    )
-    return layer, margin
+    side = _each([-1 if place.which == 0 else 1 for place in places])
+    outer = (np.float32(0.5) + side * u).clip(0, 1)
+    thick = np.maximum((np.float32(_LASH[0]) + np.float32(_LASH[1] - _LASH[0]) * outer) * wide, np.float32(_THINNEST))
+    taper = np.clip(beside / (np.float32(0.08) * wide) + np.float32(0.5), 0, 1)
+    lash = np.float32(_LASH_ALPHA) * np.exp(-np.square((below + np.float32(0.3) * thick) / thick)) * taper
+    shown = alpha * (1 - lash)
+    out = np.empty((5, *u.shape), np.float32)
+    np.add(shown, lash, out=out[3])
+    lit = _colours([place.lit for place in places])
+    out[:3] = (colour * shown + _colours([place.ball.lash for place in places]) * lash) * lit
+    np.minimum(out[:3], out[3], out=out[:3])
+    fade = np.float32(_RIM[1] - _RIM[0]) * wide
+    out[4] = np.clip((np.float32(_RIM[1]) * wide + above) / fade, 0, 1) * _step(-above, _EDGE) * taper
+    return out
 
 
-def _ball(u: Array, x: Array, y: Array, ball: Eyeball, radius: float, which: int) -> FloatArray:
-    """(h, w, 3) the eyeball without lids; u in shares of the eye's width, x and y px from the iris' centre."""
-    colour = np.broadcast_to(ball.sclera, (*u.shape, 3)).copy()
-    inner = (u if which == 0 else -u) - np.float32(0.36)
-    flesh = np.clip(inner / np.float32(0.1) + np.float32(0.5), 0, 1)[..., None] * np.float32(0.75)
-    red = np.array([1.0, 0.72, 0.68], np.float32) * float(ball.skin @ LUMA)
+def _balls(u: Array, x: Array, y: Array, places: Sequence[_Place], radius: float) -> FloatArray:
+    """(3, N, h, w) eyeballs without lids; u in shares of an eye's width, x and y px from its iris' centre."""
+    balls = [place.ball for place in places]
+    colour = np.broadcast_to(_colours([ball.sclera for ball in balls]), (3, *u.shape)).copy()
+    inner = _each([1 if place.which == 0 else -1 for place in places]) * u - np.float32(0.36)
+    flesh = np.clip(inner / np.float32(0.1) + np.float32(0.5), 0, 1) * np.float32(0.75)
+    red = _colours([np.array([1.0, 0.72, 0.68], np.float32) * float(ball.skin @ LUMA) for ball in balls])
     colour += (red - colour) * flesh
-    far, angle = cv2.cartToPolar(x, y)
-    far /= np.float32(radius)
-    texture = np.concatenate([ball.iris, ball.iris[:, :1]], 1)
-    seen = cv2.remap(
-        texture,
-        angle * np.float32(SPOKES / (2 * np.pi)),
-        np.minimum(far * np.float32(RINGS) - np.float32(0.5), RINGS - 1),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    colour += (seen - colour) * _step(1 - far, _LIMBUS)[..., None]
-    glint = np.hypot(
-        x / np.float32(radius) - np.float32(_GLINT_AT[0]), y / np.float32(radius) - np.float32(_GLINT_AT[1])
-    )
-    bright = np.clip(np.float32(1.4) - glint / np.float32(_GLINT), 0, 1)[..., None] * np.float32(0.8)
-    white = np.full(3, min(1.0, 1.3 * float(ball.sclera @ LUMA)), np.float32)
+    x, y = x / np.float32(radius), y / np.float32(radius)
+    far, angle = np.hypot(x, y), np.arctan2(y, x)
+    angle += (angle < 0) * np.float32(2 * np.pi)
+    angle *= np.float32(SPOKES / (2 * np.pi))
+    ring = np.minimum(far * np.float32(RINGS) - np.float32(0.5), RINGS - 1)
+    seen = np.stack([
+        cv2.remap(texture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for texture, at in zip(
+            [np.concatenate([ball.iris, ball.iris[:, :1]], 1) for ball in balls],
+            zip(angle, ring, strict=True), strict=True,
+        )
+    ])  # fmt: skip
+    colour += (seen.transpose(3, 0, 1, 2) - colour) * _step(1 - far, _LIMBUS)
+    glint = np.hypot(x - np.float32(_GLINT_AT[0]), y - np.float32(_GLINT_AT[1]))
+    bright = np.clip(np.float32(1.4) - glint / np.float32(_GLINT), 0, 1) * np.float32(0.8)
+    white = _colours([np.full(3, min(1.0, 1.3 * float(ball.sclera @ LUMA)), np.float32) for ball in balls])
     colour += (white - colour) * bright
     return np.asarray(colour, np.float32)
+
+
+def _each(values: Sequence[Any]) -> FloatArray:
+    """(N, 1, 1): a number for each eye."""
+    return np.array(values, np.float32)[:, None, None]
+
+
+def _colours(values: Sequence[FloatArray]) -> FloatArray:
+    """(3, N, 1, 1): a colour for each eye."""
+    return np.stack(values, 1).astype(np.float32)[..., None, None]
 
 
 def _step(value: Array, soft: float) -> Array:

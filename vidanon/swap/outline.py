@@ -21,7 +21,7 @@ _BESIDE = 0.08  #: of it: how much further the coarse grid may carry
 _RAYS = 72
 _SMOOTH = 6  #: waves around the oval: how finely its radius is known
 _COARSE = 96  #: px, side of the grid on which the way of pixels is reckoned: it is smooth
-_STEPS = 6  #: of the inversion; each leaves half of the error at most
+_KNOWN = 256  #: places along a ray whose way is known; it is read between them
 _SHOWS = 1.0  #: px: a way so short is not seen, and the picture is left as it is
 _TINY = 1e-3
 
@@ -53,9 +53,9 @@ class Outline:
         line = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(size / side)
         x, y = np.meshgrid(line - self._middle[0], line - self._middle[1])
         there = np.hypot(x, y) / self._radius(x, y)
-        at = there  # where it comes from: the way there, inverted
-        for _ in range(_STEPS):
-            at = there - self._by * _share(at)
+        way = np.linspace(0, _REACH, _KNOWN, dtype=np.float32)
+        # where it comes from: the way there, inverted
+        at = np.where(there < _REACH, np.interp(there, way + self._by * _share(way), way), there).astype(np.float32)
         shorter = at / np.maximum(there, _TINY) - 1
         shown = np.clip(-shorter * np.hypot(x, y) / np.float32(_SHOWS), 0, 1)
         right, down, shown = (

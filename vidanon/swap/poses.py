@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh import Meshes, MeshFinder
 from vidanon.faces.mesh_points import POINTS
 from vidanon.faces.mesh_smooth import smooth
 from vidanon.types import FloatArray, Frame, PlanRow
@@ -29,23 +30,28 @@ class Seen:
         return len(self.frames)
 
 
-def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow]) -> dict[int, Seen]:
-    """By track, the meshes of its rows, in the order of frames."""
+def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow], workers: int = 1) -> dict[int, Seen]:
+    """By track, the meshes of its rows, in the order of frames. workers: threads that look."""
     by_frame: dict[int, list[PlanRow]] = {}
     for row in rows:
         by_frame.setdefault(row.frame, []).append(row)
-    found: dict[int, list[tuple[int, FloatArray, float, FloatArray, FloatArray]]] = {}
-    for frame in frames:
-        here = by_frame.get(frame.index)
-        if not here:
-            continue
+
+    def look(frame: Frame) -> tuple[Meshes, FloatArray]:
+        here = by_frame[frame.index]
         marks = np.full((len(here), 5, 2), np.nan, np.float32)
         for i, row in enumerate(here):
             if row.landmarks is not None:
                 marks[i] = row.landmarks
-        meshes = finder.detect(frame, np.stack([row.box for row in here]), marks)
-        for row, points, sure, five in zip(here, meshes.points, meshes.confidence, marks, strict=True):
-            found.setdefault(row.track, []).append((frame.index, points, float(sure), row.box, five))
+        return finder.detect(frame, np.stack([row.box for row in here]), marks), marks
+
+    found: dict[int, list[tuple[int, FloatArray, float, FloatArray, FloatArray]]] = {}
+    wanted = [frame for frame in frames if frame.index in by_frame]
+    with ThreadPoolExecutor(workers, "meshes") as pool:
+        for frame, (meshes, marks) in zip(wanted, pool.map(look, wanted), strict=True):
+            for row, points, sure, five in zip(
+                by_frame[frame.index], meshes.points, meshes.confidence, marks, strict=True
+            ):
+                found.setdefault(row.track, []).append((frame.index, points, float(sure), row.box, five))
     return {
         track: Seen(
             tuple(index for index, *_ in each),

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from vidanon.types import ByteArray, FloatArray
 
-_SHIFT = 4  #: fractional bits of the polygon rasteriser
 _STRETCHED = 0.3  #: share of the usual size below which a triangle of the portrait is no picture of a face
 _TINY = 1e-3  #: px^2: a triangle seen edge-on paints nothing
 _NOWHERE = -1e6  #: a place that no portrait reaches
@@ -57,10 +56,7 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     least = np.sqrt(np.maximum((square - np.sqrt(np.maximum(square**2 - 4 * determinant**2, 0))) / 2, 0))
     usual = np.median(least)
     shown = np.where(determinant > 0, ((least / max(usual, 1e-9) - _STRETCHED) / _STRETCHED).clip(0, 1), 0)
-    which = np.full((size, size), -1, np.int32)
-    fixed = np.rint((corners - 0.5) * (1 << _SHIFT)).astype(np.int32)
-    for index, triangle in enumerate(fixed):
-        cv2.fillConvexPoly(which, triangle, index, cv2.LINE_8, _SHIFT)
+    which = _painted(corners - 0.5, size)
     # the last one is what -1 takes: no triangle
     nowhere: FloatArray = np.array([[0, 0, 0, 0, _NOWHERE, _NOWHERE]], np.float32)
     planes = np.ascontiguousarray(np.concatenate([affine, nowhere]).T)
@@ -77,6 +73,39 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
         found -= np.float32(0.5)
         where[..., axis] = found
     return PortraitMap(where, clear)
+
+
+def _painted(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.int32]:
+    """(T, 3, 2) triangles, px with centres at whole numbers -> (size, size) the last that touches each pixel, -1 none.
+
+    All rows of all triangles at once: a call for each triangle costs more than what it paints.
+    """
+    by_row = np.take_along_axis(corners, np.argsort(corners[..., 1], axis=1)[..., None], 1).astype(np.float32)
+    x, y = by_row[..., 0], by_row[..., 1]
+    top = np.clip(np.rint(y[:, 0]), 0, size).astype(np.intp)
+    bottom = np.clip(np.rint(y[:, 2]), -1, size - 1).astype(np.intp)
+    which, down = _counted(np.maximum(bottom - top + 1, 0))
+    row = top[which] + down
+    first, second = [0, 0, 1], [2, 1, 2]  # the side from top to bottom, the upper and the lower one beside it
+    slope = (x[:, second] - x[:, first]) / np.maximum(y[:, second] - y[:, first], np.float32(_TINY))
+    at = np.clip(row, y[which, 0], y[which, 2])
+    along = x[which, 0] + (at - y[which, 0]) * slope[which, 0]
+    upper = x[which, 0] + (at - y[which, 0]) * slope[which, 1]
+    lower = x[which, 1] + (at - y[which, 1]) * slope[which, 2]
+    beside = np.where(at < y[which, 1], upper, lower)
+    left = np.clip(np.rint(np.minimum(along, beside)), 0, size).astype(np.intp)
+    right = np.clip(np.rint(np.maximum(along, beside)), -1, size - 1).astype(np.intp)
+    span, across = _counted(np.maximum(right - left + 1, 0))
+    out = np.full(size * size, -1, np.int32)
+    out[(row * size + left)[span] + across] = which[span]  # of several the last stays
+    return out.reshape(size, size)
+
+
+def _counted(lengths: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """0, 0, 0, 1, ... and 0, 1, 2, 0, ... for lengths 3, ...: which of them, and how far into it."""
+    which = np.repeat(np.arange(len(lengths)), lengths)
+    before = np.cumsum(lengths) - lengths
+    return which, np.arange(len(which)) - before[which]
 
 
 def retouch_at(retouch: FloatArray, where: FloatArray, portrait: int) -> FloatArray:
