@@ -125,20 +125,25 @@ def _alike_mean(shape: Floats, reference: Floats, weight: Floats, sigma: float, 
     noise = max(float(np.median(change)) / np.sqrt(2) if len(change) else 0.0, _NOISE * unit)
     total, share = np.zeros_like(shape), np.zeros(shape.shape[:2])
     count = len(shape)
+    # points by region: parts of an array are read in a fraction of the time that places in it are
+    order = np.concatenate([region for region, _ in regions])
+    ordered = np.ascontiguousarray(shape[:, order])
+    ends = np.cumsum([0, *(len(region) for region, _ in regions)])
     for step in range(-int(np.ceil(2.5 * sigma)), int(np.ceil(2.5 * sigma)) + 1):
-        here = np.arange(max(0, -step), min(count, count - step))
-        if not len(here):
+        here = slice(max(0, -step), min(count, count - step))
+        if here.start >= here.stop:
             continue
-        away = shape[here + step] - shape[here]
-        near = weight[here + step] * np.exp(-((step / sigma) ** 2) / 2)
-        for region, telling in regions:
-            apart = np.maximum(_rms(away[:, telling]) ** 2 - 2 * noise**2, 0)
+        there = slice(here.start + step, here.stop + step)
+        near = weight[there] * np.exp(-((step / sigma) ** 2) / 2)
+        for (_, telling), first, last in zip(regions, ends, ends[1:], strict=False):
+            apart = np.maximum(_rms(shape[there, telling] - shape[here, telling]) ** 2 - 2 * noise**2, 0)
             apart[weight[here] == 0] = 0  # what is not seen is like anything
             part = near * np.exp(-apart / (alike * noise) ** 2 / 2)
-            rows = np.ix_(here, region)
-            total[rows] += part[:, None, None] * shape[here + step][:, region]
-            share[rows] += part[:, None]
-    return np.asarray(total / np.maximum(share, 1e-12)[..., None], np.float64)
+            total[here, first:last] += part[:, None, None] * ordered[there, first:last]
+            share[here, first:last] += part[:, None]
+    out = np.empty_like(shape)
+    out[:, order] = total / np.maximum(share, 1e-12)[..., None]
+    return np.asarray(out, np.float64)
 
 
 def _regions(reference: Floats) -> tuple[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], ...]:

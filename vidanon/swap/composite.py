@@ -8,13 +8,14 @@ from functools import cached_property
 
 import numpy as np
 
+from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
-from vidanon.swap.light import Look, look, low_band, luma, matched, relit, smoothed, thrice
+from vidanon.swap.light import Look, look, low_band, luma, matched, relit, thrice
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes

@@ -188,7 +188,9 @@ def _layers(px: Array, py: Array, places: Sequence[_Place], radius: float, looks
     y = down - np.float32(looks[1]) * wide
     colour = _balls(u, x, y, places, radius)
     colour *= shading(u, below / wide)
-    wet = np.float32(_WET) * np.exp(-np.square((above - np.float32(_WET_AT) * wide) / (np.float32(0.6 * _WET_AT) * wide)))
+    wet = np.float32(_WET) * np.exp(
+        -np.square((above - np.float32(_WET_AT) * wide) / (np.float32(0.6 * _WET_AT) * wide))
+    )
     pale = _colours([0.5 * place.ball.sclera + 0.5 * place.ball.skin for place in places])
     colour += (pale - colour) * wet
     opened = [

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vidanon.faces.blur import shrink, smoothed
 from vidanon.types import FloatArray
 
 _BROAD = 0.7  #: sigma of the low band, share of the eye distance
@@ -47,7 +48,7 @@ def thrice(plane: FloatArray) -> FloatArray:
 def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray:
     """The local mean over ``region`` (S, S, 3), as a Gaussian of _BROAD eye distances sees it."""
     height, width = region.shape
-    sigma, less = _BROAD * unit, _shrink(_BROAD * unit)
+    sigma, less = _BROAD * unit, shrink(_BROAD * unit)
     small = (max(1, width // less), max(1, height // less))
     area: FloatArray = np.asarray(cv2.resize(region, small, interpolation=cv2.INTER_AREA), np.float32)
     lit = cv2.resize(picture * thrice(region), small, interpolation=cv2.INTER_AREA)
@@ -128,24 +129,3 @@ def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArra
 
 def _fine(grey: FloatArray, inside: npt.NDArray[np.bool_]) -> float:
     return float(np.sqrt((cv2.Laplacian(grey, cv2.CV_32F)[inside] ** 2).mean()))
-
-
-def _shrink(sigma: float) -> int:
-    """How much smaller a picture may be before a blur that wide."""
-    factor = 1
-    while sigma / factor >= 6 and factor < 16:
-        factor *= 2
-    return factor
-
-
-def smoothed(picture: FloatArray, sigma: float) -> FloatArray:
-    """Gaussian blur; a wide one at a fraction of the size, which shows no difference and costs a fraction."""
-    factor = _shrink(sigma)
-    if factor == 1:
-        return np.asarray(
-            cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE), np.float32
-        )
-    height, width = picture.shape[:2]
-    small = cv2.resize(picture, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LIPS_INNER, OVAL
-from vidanon.swap.light import smoothed, thrice
+from vidanon.swap.light import thrice
 from vidanon.types import FloatArray
 
 _FINE_RIM, _MIDDLE_RIM = 0.10, 0.18  # widths of the two rims inside the oval, share of the eye distance

@@ -30,7 +30,9 @@ class Seen:
         return len(self.frames)
 
 
-def find_meshes(finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow], workers: int = 1) -> dict[int, Seen]:
+def find_meshes(
+    finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow], workers: int = 1
+) -> dict[int, Seen]:
     """By track, the meshes of its rows, in the order of frames. workers: threads that look."""
     by_frame: dict[int, list[PlanRow]] = {}
     for row in rows:
