@@ -5,8 +5,8 @@ along the directions in which people's faces differ (:mod:`vidanon.swap.variatio
 project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
 portrait and so moves with the face.
 
-Where the source is still known after that, the new face may have more contrast than its portrait, as little more as
-will do: strong features tell people apart, and look like paint.
+Where the source is still known after that, and only there, the new face may have more contrast than its portrait: strong
+features tell people apart, and look like paint.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
@@ -38,13 +38,12 @@ from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
 _FAR = 2.0  #: deviations along each direction, at most
-_SECRET = 1.0  #: deviation of where it begins, a share of _FAR
-#: times the portrait's own contrast that the face may have at first, how much more each time, and at most
-_CALM, _MORE, _BOLD = 0.92, 1.35, 1.6
+_SECRET = 0.6  #: deviation of where it begins, a share of _FAR
+_CALM, _BOLD = 0.92, 1.4  #: times the portrait's own contrast that the face may have at first, and then
 _LEFT = -0.07  #: the likeness from which on it may have more
-_STEPS, _BOLDER = 16, 8  #: of the search, at first and each time the contrast was raised
-_BATCH = 4  #: looks of one step
-_RATE = 0.15
+_STEPS, _BOLDER = 8, 6  #: of the search, at first and where the contrast was raised
+_BATCH = 3  #: looks of one step
+_RATE = 0.22
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
 _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
@@ -131,8 +130,8 @@ class Retoucher:
             if not out:
                 faces = self._faces(shots, shape, actor, rng)
                 code = self._sought(start, code, canvas, faces, looks, contrast, _STEPS, rng)
-                while contrast < _BOLD and self._left(canvas.retouch(code, contrast), faces, looks) > _LEFT:
-                    contrast = min(contrast * _MORE, _BOLD)
+                if self._left(canvas.retouch(code, contrast), faces, looks) > _LEFT:
+                    contrast = _BOLD
                     code = self._sought(start, code, canvas, faces, looks, contrast, _BOLDER, rng)
             further = code - start
             out.append(np.ascontiguousarray(canvas.retouch(code, contrast).numpy()))
