@@ -5,8 +5,8 @@ along the directions in which people's faces differ (:mod:`vidanon.swap.variatio
 project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
 portrait and so moves with the face.
 
-Where the source is still known after that, and only there, the new face may have more contrast than its portrait: strong
-features tell people apart, and look like paint.
+Where the source is still known after that, and only there, the new face may have more contrast than its portrait:
+strong features tell people apart, and look like paint.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
