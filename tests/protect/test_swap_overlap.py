@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ class Finder:
     def __init__(self, known: list[np.ndarray]) -> None:
         self._known = known
 
-    def detect(self, frame: Frame, boxes: np.ndarray, landmarks: object, *, looks: int | None = None) -> Meshes:
+    def detect_each(self, frames: Sequence[Frame], boxes: np.ndarray, landmarks: object) -> Meshes:
         out = []
         for box in boxes:
             points = min(self._known, key=lambda each: abs(np.ptp(swapkit.box_of(each)[::2]) - (box[2] - box[0])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -127,8 +128,10 @@ class KnownFinder:
         self.points, self.hidden = points, hidden
 
     def detect(self, frame: Frame, boxes: Any, landmarks: Any, *, looks: int | None = None) -> Meshes:
+        return self.detect_each([frame] * len(boxes), boxes, landmarks)
+
+    def detect_each(self, frames: Sequence[Frame], boxes: Any, landmarks: Any) -> Meshes:
         shift = boxes[:, :2] - box_of(self.points)[:2]
         points = self.points[None] + np.concatenate([shift, np.zeros((len(boxes), 1), np.float32)], 1)[:, None]
-        if frame.index in self.hidden:
-            points = np.full_like(points, np.nan)
+        points[[frame.index in self.hidden for frame in frames]] = np.nan
         return Meshes(points.astype(np.float32), np.isfinite(points).all((1, 2)).astype(np.float32))

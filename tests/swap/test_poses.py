@@ -23,11 +23,12 @@ class Finder:
 
     asked: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
 
-    def detect(self, frame: Frame, boxes: np.ndarray, landmarks: np.ndarray, *, looks: int | None = None) -> Meshes:
-        self.asked.append((frame.index, boxes, landmarks))
+    def detect_each(self, frames: Sequence[Frame], boxes: np.ndarray, landmarks: np.ndarray) -> Meshes:
+        at = np.array([frame.index for frame in frames])
+        self.asked += zip(at.tolist(), boxes, landmarks, strict=True)
         points = np.zeros((len(boxes), 468, 3), np.float32)
-        points[:, 0, 0], points[:, 1, 0] = boxes[:, 0], frame.index
-        return Meshes(points, np.full(len(boxes), 0.5 + 0.01 * frame.index, np.float32))
+        points[:, 0, 0], points[:, 1, 0] = boxes[:, 0], at
+        return Meshes(points, (0.5 + 0.01 * at).astype(np.float32))
 
 
 def frames(count: int) -> list[Frame]:
@@ -71,7 +72,7 @@ def test_each_track_gets_its_own_meshes_in_the_order_of_frames():
         np.testing.assert_allclose(each.confidence, 0.5 + 0.01 * np.array(each.frames), rtol=1e-5)
         np.testing.assert_array_equal(each.boxes, np.repeat(each.boxes[:1], len(each), 0))
         assert np.isfinite(each.landmarks).all()
-    assert [index for index, *_ in finder.asked] == [1, 2, 3]  # frames without a face are not looked at
+    assert [index for index, *_ in finder.asked] == [1, 1, 2, 3, 3]  # frames without a face are not looked at
 
 
 def test_a_row_without_landmarks_is_told_as_one():
@@ -80,8 +81,19 @@ def test_a_row_without_landmarks_is_told_as_one():
     rows = [swapkit.row_of(base, 0, 1, marks=False), swapkit.row_of(base, 0, 2)]
     found = find_meshes(finder, frames(1), rows)
     assert np.isnan(found[1].landmarks).all() and np.isfinite(found[2].landmarks).all()
-    ((_, _, landmarks),) = finder.asked
-    assert np.isnan(landmarks[0]).all() and np.isfinite(landmarks[1]).all()
+    (_, _, first), (_, _, second) = finder.asked
+    assert np.isnan(first).all() and np.isfinite(second).all()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_however_many_look_the_answer_is_the_same(workers):
+    base = swapkit.donor_at(0).points
+    rows = [swapkit.row_of(base + np.float32(100 * track), frame, track) for frame in range(20) for track in (1, 2)]
+    found = find_meshes(Finder(), frames(20), rows, workers)
+    for track, each in found.items():
+        assert each.frames == tuple(range(20))
+        np.testing.assert_array_equal(each.raw[:, 1, 0], range(20))
+        np.testing.assert_allclose(each.raw[:, 0, 0], swapkit.box_of(base)[0] + 100 * track, rtol=1e-4)
 
 
 def test_without_rows_nothing_is_looked_at():

@@ -7,7 +7,7 @@ such files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,14 +102,22 @@ class MeshFinder:
         where it has only a box, unless told. A face without landmarks whose box is none gets NaN. z is scaled by the
         root of the area's scale; in a frame shown mirrored, the mesh is a mirror image too.
         """
-        upright = _upright_to_coded(frame)
+        return self.detect_each([frame] * len(boxes), boxes, landmarks, looks=looks)
 
-        def cut(to_coded: FloatArray) -> FloatArray:
-            out = np.empty((3, SIZE, SIZE), np.float32)
-            sample_rgb(frame, to_coded, out)
-            return out
-
-        return self._detect(cut, upright, boxes, landmarks, looks)
+    def detect_each(
+        self,
+        frames: Sequence[Frame],
+        boxes: FloatArray,
+        landmarks: FloatArray | None = None,
+        *,
+        looks: int | None = None,
+    ) -> Meshes:
+        """As :meth:`detect`, of N faces in N frames: many at once take two thirds of the time."""
+        cuts, uprights = [], []
+        for frame in frames:
+            cuts.append(_cut_of(frame))
+            uprights.append(_upright_to_coded(frame))
+        return self._detect(cuts, uprights, boxes, landmarks, looks)
 
     def detect_picture(
         self, rgb: ByteArray, boxes: FloatArray, landmarks: FloatArray | None = None, *, looks: int | None = None
@@ -119,27 +127,35 @@ class MeshFinder:
         def cut(to_picture: FloatArray) -> FloatArray:
             return np.asarray(cut_crop(rgb, to_picture).transpose(2, 0, 1) / np.float32(255), np.float32)
 
-        return self._detect(cut, np.eye(2, 3, dtype=np.float32), boxes, landmarks, looks)
+        count = len(boxes)
+        return self._detect([cut] * count, [np.eye(2, 3, dtype=np.float32)] * count, boxes, landmarks, looks)
 
     def _detect(
-        self, cut: Any, upright: FloatArray, boxes: FloatArray, landmarks: FloatArray | None, looks: int | None
+        self,
+        cuts: Sequence[Callable[[FloatArray], FloatArray]],
+        uprights: Sequence[FloatArray],
+        boxes: FloatArray,
+        landmarks: FloatArray | None,
+        looks: int | None,
     ) -> Meshes:
-        """``cut`` gives the (3, 96, 96) crop under a (2, 3) crop to picture; ``upright``: upright to picture."""
+        """For each face, ``cuts`` give the (3, 96, 96) crop under a (2, 3) crop to picture; ``uprights``: upright to
+        picture."""
         count = len(boxes)
         out = Meshes(np.full((count, POINTS, 3), np.nan, np.float32), np.zeros(count, np.float32))
-        to_upright = invert(upright)
         places: dict[int, FloatArray] = {}  # face -> (2, 3) crop to upright
         left: dict[int, int] = {}
         for i in range(count):
+            to_upright = invert(uprights[i])
             marks = None if landmarks is None else landmarks[i]
             place = _place(None if marks is None else apply(to_upright, marks), _moved_box(to_upright, boxes[i]))
             if place is not None:
                 places[i] = place[0]
                 left[i] = looks if looks is not None else 1 if place[1] else 2
         while todo := [i for i in places if left[i] > 0]:
-            found = self.on_crops(torch.from_numpy(np.stack([cut(_compose(upright, places[i])) for i in todo])))
+            crops = np.stack([cuts[i](_compose(uprights[i], places[i])) for i in todo])
+            found = self.on_crops(torch.from_numpy(crops))
             for i, points, confidence in zip(todo, found.points, found.confidence, strict=True):
-                whole = _compose(upright, places[i])
+                whole = _compose(uprights[i], places[i])
                 out.points[i, :, :2] = apply(whole, points[:, :2])
                 out.points[i, :, 2] = points[:, 2] * _scale(whole)
                 out.confidence[i] = confidence
@@ -148,6 +164,17 @@ class MeshFinder:
                 if again is not None:
                     places[i] = again
         return out
+
+
+def _cut_of(frame: Frame) -> Callable[[FloatArray], FloatArray]:
+    """(2, 3) crop to coded -> the (3, 96, 96) crop of a frame."""
+
+    def cut(to_coded: FloatArray) -> FloatArray:
+        out = np.empty((3, SIZE, SIZE), np.float32)
+        sample_rgb(frame, to_coded, out)
+        return out
+
+    return cut
 
 
 def load_mesh(runtime: Runtime, path: Path | None = None) -> MeshFinder:

@@ -11,6 +11,7 @@ import torch
 from vidanon.config import SwapSettings
 from vidanon.faces.align import invert, is_box, move_box
 from vidanon.faces.mesh import MeshFinder
+from vidanon.faces.mesh_pose import Floats
 from vidanon.protect.base import Protector, TrackStates
 from vidanon.protect.obscure import Pixelate
 from vidanon.swap.cast import Role
@@ -42,6 +43,7 @@ class TrackFace:
     share: float = 0.0  #: in the last frame prepared
     room: float = 1.0  #: around it, there
     look: Look | None = None
+    offset: Floats | None = None  #: as :meth:`Shapes.offset` gives it, of the donor whose turn it is
     blank: bool = False  #: under its cover
 
 
@@ -120,7 +122,7 @@ class Swap(Protector):
         for track in tracks:
             state: TrackFace = kept.get(track, TrackFace())
             if self._actor(track, kept) is not None:
-                kept[track] = replace(state, turn=state.turn + 1, look=None)
+                kept[track] = replace(state, turn=state.turn + 1, look=None, offset=None)
             elif not state.blank:
                 kept[track] = replace(state, blank=True)
             else:
@@ -163,7 +165,7 @@ class Swap(Protector):
                 look = _mixed(look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
             role = self._roles[track]
-            offset = self._composer.shapes.offset(actor.shape, role.shape)
+            offset = self._composer.shapes.offset(actor.shape, role.shape) if state.offset is None else state.offset
             retouch = role.retouch(state.turn)
             outline = WIDER * pose.room * (pose.share >= 1)
             others = np.ascontiguousarray(others[:, ::-1]) if turn else others
@@ -172,7 +174,7 @@ class Swap(Protector):
                 drawn = drawn.mirrored()
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask
             layers[i] = drawn.layer
-            kept[track] = replace(state, look=look)
+            kept[track] = replace(state, look=look, offset=offset)
         for k, i in enumerate(covered.tolist()):
             # Each through its own mask, and nothing of the source: where another face lies beside the new one, a patch
             # that holds the source would bring it back.

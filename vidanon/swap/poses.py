@@ -13,6 +13,7 @@ from vidanon.faces.mesh_points import POINTS
 from vidanon.faces.mesh_smooth import smooth
 from vidanon.types import FloatArray, Frame, PlanRow
 
+_TOGETHER = 12  #: faces that a network looks at in one call
 TAIL = 8  #: frames of a track kept for the next segment, so that smoothing knows what came before
 
 
@@ -34,26 +35,27 @@ def find_meshes(
     finder: MeshFinder, frames: Sequence[Frame], rows: Sequence[PlanRow], workers: int = 1
 ) -> dict[int, Seen]:
     """By track, the meshes of its rows, in the order of frames. workers: threads that look."""
-    by_frame: dict[int, list[PlanRow]] = {}
-    for row in rows:
-        by_frame.setdefault(row.frame, []).append(row)
+    by_index = {frame.index: frame for frame in frames}
+    wanted = sorted((row for row in rows if row.frame in by_index), key=lambda row: row.frame)
+    marks = np.full((len(wanted), 5, 2), np.nan, np.float32)
+    for i, row in enumerate(wanted):
+        if row.landmarks is not None:
+            marks[i] = row.landmarks
 
-    def look(frame: Frame) -> tuple[Meshes, FloatArray]:
-        here = by_frame[frame.index]
-        marks = np.full((len(here), 5, 2), np.nan, np.float32)
-        for i, row in enumerate(here):
-            if row.landmarks is not None:
-                marks[i] = row.landmarks
-        return finder.detect(frame, np.stack([row.box for row in here]), marks), marks
+    def look(start: int) -> Meshes:
+        some = wanted[start : start + _TOGETHER]
+        boxes = np.stack([row.box for row in some])
+        return finder.detect_each([by_index[row.frame] for row in some], boxes, marks[start : start + _TOGETHER])
 
     found: dict[int, list[tuple[int, FloatArray, float, FloatArray, FloatArray]]] = {}
-    wanted = [frame for frame in frames if frame.index in by_frame]
+    starts = range(0, len(wanted), _TOGETHER)
     with ThreadPoolExecutor(workers, "meshes") as pool:
-        for frame, (meshes, marks) in zip(wanted, pool.map(look, wanted), strict=True):
+        for start, meshes in zip(starts, pool.map(look, starts), strict=True):
+            some = slice(start, start + _TOGETHER)
             for row, points, sure, five in zip(
-                by_frame[frame.index], meshes.points, meshes.confidence, marks, strict=True
+                wanted[some], meshes.points, meshes.confidence, marks[some], strict=True
             ):
-                found.setdefault(row.track, []).append((frame.index, points, float(sure), row.box, five))
+                found.setdefault(row.track, []).append((row.frame, points, float(sure), row.box, five))
     return {
         track: Seen(
             tuple(index for index, *_ in each),
