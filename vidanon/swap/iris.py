@@ -6,6 +6,7 @@ move together: an eye in shadow or behind hair gets help from the other.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,6 +37,7 @@ _APART = 0.045  # and how far the two eyes may differ
 _HIGH = 0.02  # the lid's shadow makes an iris look so much higher, shares of the eye's width
 _TRUST_PRIOR = 0.1  # explained share that a deviation of one is worth
 _LASHES = 0.4  # radii under the upper lid that lashes and shadow darken
+_PLACES = np.arange((2 * _DOWN + 1) * (2 * _ACROSS + 1))  # of a map's pixels in a row
 _TAILS = (4, 92)  # percentiles of the brightness in an opening: neither catch lights nor the pupil lead
 _FLAT = (0.05, 0.12)  # contrast between them (their difference over their sum) of no eye, and of an eye
 _POOR, _GOOD = 0.06, 0.4  # explained shares that are not trusted, and wholly trusted
@@ -79,9 +81,9 @@ def eye_frame(points: npt.NDArray[Any], eye: tuple[int, ...]) -> EyeFrame:
         first, second = second, first
     flat = np.asarray(second - first, np.float64)
     along = flat[:2]
-    length = max(float(np.linalg.norm(along)), 1e-3)
+    length = max(math.hypot(*along.tolist()), 1e-3)
     # in space an eye is as wide as it is, however the head is turned; a mesh seen edge-on has no say
-    wide = min(float(np.linalg.norm(flat)), 2 * length)
+    wide = min(math.hypot(*flat.tolist()), 2 * length)
     down = np.array([-along[1], along[0]]) * (wide / length)
     return EyeFrame(*(np.asarray(v, np.float32) for v in ((first[:2] + second[:2]) / 2, along, down)))
 
@@ -159,7 +161,8 @@ def _look(
     weight = mask.astype(np.float32) / np.float32(255)
     if opened <= 0 or weight.sum() < _R * _R / 2:
         return _Look(np.zeros_like(weight), 0.0, across, down, 0.0)
-    dark, bright = (float(v) for v in np.percentile(seen[weight > 0.5], _TAILS))
+    values = np.sort(seen[weight > 0.5])
+    dark, bright = (float(np.interp(tail / 100 * (len(values) - 1), _PLACES[: len(values)], values)) for tail in _TAILS)
     contrast = (bright - dark) / max(bright + dark, 0.05)
     sure = float(np.clip((contrast - _FLAT[0]) / (_FLAT[1] - _FLAT[0]), 0, 1))
     if sure <= 0:
@@ -224,16 +227,21 @@ def _joint(looks: list[_Look]) -> tuple[list[tuple[float, float, float]], float]
     across, down = looks[0].across, looks[0].down
     for look in looks:
         total = total + _resampled(look, across, down)
-    x, y = np.meshgrid((across - _AT_REST[0]) / _SPREAD[0], (down - _AT_REST[1]) / _SPREAD[1])
-    x0, y0, score = _peak(total - np.float32(_TRUST_PRIOR) * (x * x + y * y), across, down)
+    away = _away((across - _AT_REST[0]) / _SPREAD[0], (down - _AT_REST[1]) / _SPREAD[1])
+    x0, y0, score = _peak(total - away, across, down)
     out = []
     for look in looks:
-        x, y = np.meshgrid((look.across - x0) / _APART, (look.down - y0) / _APART)
-        px, py, _ = _peak(look.gain - np.float32(_TRUST_PRIOR) * (x * x + y * y), look.across, look.down)
+        away = _away((look.across - x0) / _APART, (look.down - y0) / _APART)
+        px, py, _ = _peak(look.gain - away, look.across, look.down)
         i, j = int(np.abs(look.down - py).argmin()), int(np.abs(look.across - px).argmin())
         sure = float(np.clip((look.gain[i, j] - _POOR) / (_GOOD - _POOR), 0, 1))
         out.append((px, py + _HIGH, sure * look.contrast * look.open))
     return out, score
+
+
+def _away(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mono:
+    """(h, w): what a place costs that is so many deviations, (w,) and (h,), from the one expected."""
+    return np.asarray(np.float32(_TRUST_PRIOR) * (np.square(y)[:, None] + np.square(x)), np.float32)
 
 
 def _resampled(look: _Look, across: Mono, down: Mono) -> Mono:

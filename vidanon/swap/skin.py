@@ -8,26 +8,37 @@ import numpy as np
 from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE, eye_distance
 from vidanon.swap.base import Donor
-from vidanon.types import FloatArray
+from vidanon.types import ByteArray, FloatArray
 
 _RIM = 0.45  #: share of the eye distance inside the oval in which there may be hair; further in is all face
 _DARKER, _LIGHTER, _OTHER = 20.0, 32.0, 16.0  #: Lab: away from the skin around, by so much it is no skin
 _OUTER = 0.06  #: share of the eye distance: so near the oval, it comes from outside
 _SOFT = 0.03  #: share of the eye distance
+_BESIDE = 4  #: px around the oval that are looked at
 
 
 def skin(donor: Donor) -> FloatArray:
     """(H, W) in [0, 1]: 1 on skin and on the middle of the face, 0 on what lies over its rim, and outside the oval."""
-    unit = float(eye_distance(donor.points))
-    rgb = donor.image.astype(np.float32) / np.float32(255)
+    out = np.zeros(donor.image.shape[:2], np.float32)
+    oval = donor.points[list(OVAL), :2]
+    (x0, y0), (x1, y1) = (oval.min(0) - _BESIDE).astype(int).clip(0), (oval.max(0) + _BESIDE).astype(int).clip(1)
+    part = donor.image[y0:y1, x0:x1]
+    if part.size:
+        out[y0:y1, x0:x1] = _skin(part, donor.points[:, :2] - np.array([x0, y0], np.float32))
+    return out
+
+
+def _skin(image: ByteArray, points: FloatArray) -> FloatArray:
+    unit = float(eye_distance(points))
+    rgb = image.astype(np.float32) / np.float32(255)
     lab: FloatArray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), np.float32)
-    oval = _filled(donor.points, OVAL, lab.shape[:2])
+    oval = _filled(points, OVAL, lab.shape[:2])
     features = np.zeros_like(oval)
     for part in (RIGHT_EYE, LEFT_EYE, LIPS_OUTER):
-        features |= _filled(donor.points, part, lab.shape[:2])
+        features |= _filled(points, part, lab.shape[:2])
     kept = features.copy()
     for brow in (RIGHT_BROW, LEFT_BROW):
-        features |= _filled(donor.points, brow, lab.shape[:2])
+        features |= _filled(points, brow, lab.shape[:2])
     kept, features = (
         np.asarray(cv2.dilate(f, np.ones((3, 3), np.uint8), iterations=max(1, round(0.06 * unit))), np.uint8)
         for f in (kept, features)
