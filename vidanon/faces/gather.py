@@ -22,8 +22,8 @@ from vidanon.types import FaceBatch, FloatArray, Frame, PlanRow
 #: Patches of one batch, at most (one patch at least), by device type: a batch that stays in a CPU's cache is faster.
 BATCH_BYTES = {"cpu": 3 * 2**20, "cuda": 128 * 2**20}
 
-#: patch pixels per coded pixel at most, by mode: what is smooth afterwards needs fewer, what is drawn anew more
-DETAIL = {"blur": 0.5, "swap": 1.1}
+#: patch pixels per coded pixel at most, by mode: what is smooth afterwards needs fewer
+DETAIL = {"blur": 0.5}
 
 
 def gather(
