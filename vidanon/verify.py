@@ -20,11 +20,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vidanon.detect.base import Detector
-from vidanon.faces.blur import smoothed
 from vidanon.likeness import Likeness
 from vidanon.media.planes import luma, view
 from vidanon.types import Detection, FloatArray, Frame, PlanRow
@@ -174,7 +174,7 @@ def unexplained_detail(
 
 def _fine(picture: FloatArray) -> FloatArray:
     sigma = max(0.6, max(picture.shape) / 24.0)
-    return np.asarray(picture - smoothed(picture, sigma), np.float32)
+    return np.asarray(picture - cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
 
 
 def _check(frame: Frame, out: Frame, want: Wanted, found: Findings) -> str:

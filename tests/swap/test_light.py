@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.swap import swapkit
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import eye_distance
-from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit
+from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
 
 SIZE = 128
 PAIRS = [(0, 20), (20, 0), (9, 33), (41, 2)]
@@ -31,6 +30,20 @@ def put(donor, source, region, unit):
 
 def noise(seed: int = 0, strength: float = 0.05, size: int = SIZE) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, strength, (size, size, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 5.9, 6.1, 17.0, 30.0])
+def test_smoothing_at_a_fraction_shows_no_difference(sigma):
+    picture, _ = swapkit.face(3, SIZE)
+    plain = cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE)
+    assert np.abs(smoothed(picture, sigma) - plain).mean() < 0.03
+    assert np.abs(smoothed(picture, sigma) - plain).max() < 0.12
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 6.1, 40.0, 3000.0])
+def test_smoothing_leaves_a_flat_picture(sigma):
+    flat = np.full((50, 70, 3), 0.3, np.float32)
+    assert np.abs(smoothed(flat, sigma) - 0.3).max() < 1e-5
 
 
 def test_the_low_band_is_of_the_region_alone():

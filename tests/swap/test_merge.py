@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.swap import swapkit
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LIPS_INNER, OVAL, eye_distance
+from vidanon.swap.light import smoothed
 from vidanon.swap.merge import filled, inner, merged, rims
 
 SIZE = 192

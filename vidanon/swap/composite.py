@@ -8,14 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
-from vidanon.swap.light import Look, look, low_band, luma, matched, relit, thrice
+from vidanon.swap.light import Look, look, low_band, luma, matched, relit, smoothed, to_rgb
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes
@@ -155,14 +154,14 @@ class Composer:
         donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
         shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
-        donor = donor_low + (donor - donor_low) * thrice(shown)  # what the portrait does not show is plain skin
+        donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
         wanted = wanted or look(source, inner(at), unit)
         wanted = Look(_CALM * wanted.contrast, _SOFTER * wanted.fine)
         donor = matched(donor, source_low, inner(at), unit, wanted, rng)
         if retouch is not None:
             gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
-            donor = np.clip(donor * thrice(gain), 0, 1)
+            donor = np.clip(donor * to_rgb(gain), 0, 1)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         grey, inside = np.zeros_like(mask), np.zeros_like(mask)

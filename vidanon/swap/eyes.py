@@ -164,7 +164,7 @@ def _draw(out: FloatArray, places: Sequence[_Place], windows: Array, radius: flo
 
 def _layers(px: Array, py: Array, places: Sequence[_Place], radius: float, looks: Array) -> FloatArray:
     """(5, N, h, w): three colours times alpha, alpha, and the lower lids' rims. px (N, 1, w), py (N, h, 1) from the
-    eyes' middles. By plane, for a colour beside each pixel is four times as slow."""
+    eyes' middles. By plane: numpy is slow where a colour lies beside each pixel."""
     wide, long = _each([place.wide for place in places]), _each([place.long for place in places])
     right, below_it = (_each([place.frame.along[axis] / place.long for place in places]) for axis in (0, 1))
     # px in the eyes' directions, then shares of their widths

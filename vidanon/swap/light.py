@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidanon.faces.blur import shrink, smoothed
 from vidanon.types import FloatArray
 
 _BROAD = 0.7  #: sigma of the low band, share of the eye distance
@@ -40,7 +39,7 @@ def luma(picture: FloatArray) -> FloatArray:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
 
 
-def thrice(plane: FloatArray) -> FloatArray:
+def to_rgb(plane: FloatArray) -> FloatArray:
     """(H, W) -> (H, W, 3): multiplied by it, a picture takes a fifth of the time that numpy takes to spread it."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), np.float32)
 
@@ -48,10 +47,10 @@ def thrice(plane: FloatArray) -> FloatArray:
 def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray:
     """The local mean over ``region`` (S, S, 3), as a Gaussian of _BROAD eye distances sees it."""
     height, width = region.shape
-    sigma, less = _BROAD * unit, shrink(_BROAD * unit)
+    sigma, less = _BROAD * unit, _shrink(_BROAD * unit)
     small = (max(1, width // less), max(1, height // less))
     area: FloatArray = np.asarray(cv2.resize(region, small, interpolation=cv2.INTER_AREA), np.float32)
-    lit = cv2.resize(picture * thrice(region), small, interpolation=cv2.INTER_AREA)
+    lit = cv2.resize(picture * to_rgb(region), small, interpolation=cv2.INTER_AREA)
     blurred = smoothed(np.dstack([lit, area]), sigma / less)
     low = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3)
     return np.asarray(cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
@@ -65,9 +64,9 @@ def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, regi
     vivid = _vivid(source_low, wanted, region) / max(_vivid(donor_low, had, region), 1e-3)
     gain = np.float32(np.clip(vivid, *_VIVID))
     # ratio (luma + gain chroma) + low chroma - gain ratio (the donor's low chroma), in few passes
-    out = (donor - donor_low) * thrice(gain * ratio)
+    out = (donor - donor_low) * to_rgb(gain * ratio)
     out += source_low
-    out += thrice((1 - gain) * ratio * luma(donor) + gain * ratio * had - wanted)
+    out += to_rgb((1 - gain) * ratio * luma(donor) + gain * ratio * had - wanted)
     return np.asarray(np.clip(out, 0, 1, out=out), np.float32)
 
 
@@ -109,7 +108,7 @@ def matched(
             noise = cv2.GaussianBlur(rng.standard_normal(donor.shape[:2], np.float32), (0, 0), 0.7)
             grain: FloatArray = np.asarray(noise / max(float(noise.std()), 1e-6), np.float32)
             strength = min(missing / max(_fine(grain, region > 0.5), 1e-6), _GRAIN)
-            out = np.asarray(out + thrice(grain * np.float32(strength)), np.float32)
+            out = np.asarray(out + to_rgb(grain * np.float32(strength)), np.float32)
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
@@ -129,3 +128,24 @@ def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArra
 
 def _fine(grey: FloatArray, inside: npt.NDArray[np.bool_]) -> float:
     return float(np.sqrt((cv2.Laplacian(grey, cv2.CV_32F)[inside] ** 2).mean()))
+
+
+def _shrink(sigma: float) -> int:
+    """How much smaller a picture may be before a blur that wide."""
+    factor = 1
+    while sigma / factor >= 6 and factor < 16:
+        factor *= 2
+    return factor
+
+
+def smoothed(picture: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian blur; a wide one at a fraction of the size, which shows no difference and costs a fraction."""
+    factor = _shrink(sigma)
+    if factor == 1:
+        return np.asarray(
+            cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REPLICATE), np.float32
+        )
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LIPS_INNER, OVAL
-from vidanon.swap.light import thrice
+from vidanon.swap.light import smoothed, to_rgb
 from vidanon.types import FloatArray
 
 _FINE_RIM, _MIDDLE_RIM = 0.10, 0.18  # widths of the two rims inside the oval, share of the eye distance
@@ -52,10 +51,10 @@ def merged(source: FloatArray, donor: FloatArray, at: Rims, unit: float) -> Floa
     change = donor - source  # blending is linear: the two bands of the difference are all there is to weigh
     soft = smoothed(change, sigma)
     change -= soft
-    change *= thrice(at.fine)
-    soft *= thrice(at.middle)
+    change *= to_rgb(at.fine)
+    soft *= to_rgb(at.middle)
     change += soft
-    change *= thrice(1 - at.mouth)
+    change *= to_rgb(1 - at.mouth)
     change += source
     return np.asarray(np.clip(change, 0, 1, out=change), np.float32)
 

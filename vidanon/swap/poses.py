@@ -13,7 +13,7 @@ from vidanon.faces.mesh_points import POINTS
 from vidanon.faces.mesh_smooth import smooth
 from vidanon.types import FloatArray, Frame, PlanRow
 
-_TOGETHER = 12  #: faces that a network looks at in one call
+_BATCH = 12  #: faces that a network looks at in one call
 TAIL = 8  #: frames of a track kept for the next segment, so that smoothing knows what came before
 
 
@@ -43,15 +43,15 @@ def find_meshes(
             marks[i] = row.landmarks
 
     def look(start: int) -> Meshes:
-        some = wanted[start : start + _TOGETHER]
+        some = wanted[start : start + _BATCH]
         boxes = np.stack([row.box for row in some])
-        return finder.detect_each([by_index[row.frame] for row in some], boxes, marks[start : start + _TOGETHER])
+        return finder.detect_each([by_index[row.frame] for row in some], boxes, marks[start : start + _BATCH])
 
     found: dict[int, list[tuple[int, FloatArray, float, FloatArray, FloatArray]]] = {}
-    starts = range(0, len(wanted), _TOGETHER)
+    starts = range(0, len(wanted), _BATCH)
     with ThreadPoolExecutor(workers, "meshes") as pool:
         for start, meshes in zip(starts, pool.map(look, starts), strict=True):
-            some = slice(start, start + _TOGETHER)
+            some = slice(start, start + _BATCH)
             for row, points, sure, five in zip(
                 wanted[some], meshes.points, meshes.confidence, marks[some], strict=True
             ):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE, eye_distance
 from vidanon.swap.base import Donor
+from vidanon.swap.light import smoothed
 from vidanon.types import ByteArray, FloatArray
 
 _RIM = 0.45  #: share of the eye distance inside the oval in which there may be hair; further in is all face

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from vidanon.errors import ModelError
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh_points import LEFT_EYE, LIPS_OUTER, OVAL, POINTS, RIGHT_EYE, eye_distance
-from vidanon.swap.light import LUMA, low_band
+from vidanon.swap.light import LUMA, low_band, smoothed
 from vidanon.swap.merge import filled, rims
 from vidanon.swap.warp import Triangles, portrait_map
 from vidanon.types import FloatArray

@@ -56,7 +56,7 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     least = np.sqrt(np.maximum((square - np.sqrt(np.maximum(square**2 - 4 * determinant**2, 0))) / 2, 0))
     usual = np.median(least)
     shown = np.where(determinant > 0, ((least / max(usual, 1e-9) - _STRETCHED) / _STRETCHED).clip(0, 1), 0)
-    which = _painted(corners - 0.5, size)
+    which = _rasterised(corners - 0.5, size)
     # the last one is what -1 takes: no triangle
     nowhere: FloatArray = np.array([[0, 0, 0, 0, _NOWHERE, _NOWHERE]], np.float32)
     planes = np.ascontiguousarray(np.concatenate([affine, nowhere]).T)
@@ -75,7 +75,7 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     return PortraitMap(where, clear)
 
 
-def _painted(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.int32]:
+def _rasterised(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.int32]:
     """(T, 3, 2) triangles, px with centres at whole numbers -> (size, size) the last that touches each pixel, -1 none.
 
     All rows of all triangles at once: a call for each triangle costs more than what it paints.
@@ -84,7 +84,7 @@ def _painted(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.int3
     x, y = by_row[..., 0], by_row[..., 1]
     top = np.clip(np.rint(y[:, 0]), 0, size).astype(np.intp)
     bottom = np.clip(np.rint(y[:, 2]), -1, size - 1).astype(np.intp)
-    which, down = _counted(np.maximum(bottom - top + 1, 0))
+    which, down = _ragged(np.maximum(bottom - top + 1, 0))
     row = top[which] + down
     first, second = [0, 0, 1], [2, 1, 2]  # the side from top to bottom, the upper and the lower one beside it
     slope = (x[:, second] - x[:, first]) / np.maximum(y[:, second] - y[:, first], np.float32(_TINY))
@@ -95,13 +95,13 @@ def _painted(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.int3
     beside = np.where(at < y[which, 1], upper, lower)
     left = np.clip(np.rint(np.minimum(along, beside)), 0, size).astype(np.intp)
     right = np.clip(np.rint(np.maximum(along, beside)), -1, size - 1).astype(np.intp)
-    span, across = _counted(np.maximum(right - left + 1, 0))
+    span, across = _ragged(np.maximum(right - left + 1, 0))
     out = np.full(size * size, -1, np.int32)
     out[(row * size + left)[span] + across] = which[span]  # of several the last stays
     return out.reshape(size, size)
 
 
-def _counted(lengths: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _ragged(lengths: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """0, 0, 0, 1, ... and 0, 1, 2, 0, ... for lengths 3, ...: which of them, and how far into it."""
     which = np.repeat(np.arange(len(lengths)), lengths)
     before = np.cumsum(lengths) - lengths

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vidanon.faces.blur import smoothed
 from vidanon.faces.mesh import MeshFinder, load_mesh
 from vidanon.faces.mesh_points import eye_distance
 from vidanon.faces.mesh_pose import Floats
@@ -21,6 +20,7 @@ from vidanon.runtime.device import choose_runtime
 from vidanon.swap.base import Donor
 from vidanon.swap.composite import Composer
 from vidanon.swap.donors import load_donors
+from vidanon.swap.light import smoothed
 from vidanon.swap.variation import SIDE, Variation, detail, write_variation
 from vidanon.swap.warp import portrait_map
 from vidanon.types import FloatArray
