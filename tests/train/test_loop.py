@@ -113,3 +113,22 @@ def test_the_loss_is_what_it_says():
     assert loss.cosine == pytest.approx(cosine, abs=1e-5) and loss.relation == pytest.approx(relation, abs=1e-5)
     assert loss.total.item() == pytest.approx(2 * (1 - cosine) + 8 * relation, abs=1e-5)
     assert distil(3 * b, b).total.item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_bfloat16_only_where_the_processor_multiplies_it(tmp_path, monkeypatch, quick):
+    monkeypatch.setattr("vidanon.train.loop.multiplies_bfloat16", lambda: quick)
+    seen = set()
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.net(x)
+            seen.add(out.dtype)
+            return out
+
+    train(Watched(), batch, distil, Plan(steps=1, warm_up=1), seed=1, run="r", checkpoint=tmp_path / "c.pt")
+    assert seen == {torch.bfloat16 if quick else torch.float32}

@@ -45,12 +45,9 @@ class Runtime:
 
     @cached_property
     def fast_dtype(self) -> torch.dtype:
-        """Number type for networks that bear rounding: bfloat16 where this CPU multiplies it in hardware (AMX or
-        AVX512), float32 elsewhere, and on a GPU, which is fast enough."""
-        bf16 = self.device.type == "cpu" and any(
-            getattr(torch.cpu, probe, bool)() for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        )
-        return torch.bfloat16 if bf16 else torch.float32
+        """Number type for networks that bear rounding: bfloat16 where this CPU multiplies it in hardware, float32
+        elsewhere, and on a GPU, which is fast enough."""
+        return torch.bfloat16 if self.device.type == "cpu" and multiplies_bfloat16() else torch.float32
 
     def onnx_session(self, path: Path) -> tuple[Any, str]:
         """An onnxruntime session of ``path`` and the provider it *really* uses (``session.get_providers()``).
@@ -81,6 +78,13 @@ class Runtime:
         if self.device.type == "cuda":
             name += f" ({torch.cuda.get_device_name(self.device)})"
         return f"{name}, {self.workers} worker{'s' if self.workers != 1 else ''}"
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512). Where it does not, torch does it many times
+    more slowly than float32."""
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def choose_runtime(device: str = "auto", threads: int | None = None) -> Runtime:

@@ -1,5 +1,5 @@
-"""The training loop: AdamW, warm-up and cosine decay, bfloat16 where it is safe, a running average of the weights,
-and a checkpoint from which a run goes on bit for bit.
+"""The training loop: AdamW, warm-up and cosine decay, bfloat16 where it is safe and quick, a running average of the
+weights, and a checkpoint from which a run goes on bit for bit on a processor of the same kind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 from typing_extensions import TypeVar
 
 from vidanon.errors import UsageError
+from vidanon.runtime.device import multiplies_bfloat16
 from vidanon.train.losses import Loss, Total
 from vidanon.train.state import load_checkpoint, load_generator, save_checkpoint, save_generator
 
@@ -119,7 +120,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = plan.rate_at(step)
         inputs, targets = batch(generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
             answers = net(inputs)
         now = loss(answers, targets)
         optimiser.zero_grad()
