@@ -415,7 +415,7 @@ def test_a_mask_that_was_shifted_off_the_landmarks_is_refused():
 
 
 def test_a_donor_is_drawn_with_its_own_retouch():
-    both = replace(role(0, 3), retouches=tuple(np.full((8, 8), share, np.float32) for share in (0.1, -0.1)))
+    both = replace(role(0, 3), retouches=lambda: tuple(np.full((8, 8), share, np.float32) for share in (0.1, -0.1)))
     lumas = []
     for cast in (role(0, 3), both):
         swap = make({1: cast})

@@ -6,7 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ def guess(shots: Sequence[Shot]) -> Look:
     return Look(0.5, 40.0, 0.0)
 
 
-def as_it_is(shots: Sequence[Shot], role: Role) -> Role:
-    return role
+def as_it_is(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    return ()
 
 
 def row(frame: int, track: int = 1, unit: float = 40.0, state: RowState = RowState.DETECTED, marks=True) -> PlanRow:
@@ -260,33 +260,76 @@ def test_progress_counts_frames():
 def test_who_is_cast_is_retouched_from_the_same_shots():
     asked: dict[int, int] = {}
 
-    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
         asked[role.donors[0]] = len(shots)
-        return replace(role, retouches=(np.full((2, 2), role.donors[0], np.float32),))
+        return (np.full((2, 2), role.donors[0], np.float32),)
 
     rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
     roles, _, casting, _ = hold(rows, 80, retouch=retouch)
-    assert asked == {donor: len(seen) for donor, (seen, _) in enumerate(casting.calls)} and len(asked) == 3
     for role in roles.values():
         found = role.retouch(0)
         assert found is not None and (found == role.donors[0]).all()
+    assert asked == {donor: len(seen) for donor, (seen, _) in enumerate(casting.calls)} and len(asked) == 3
     assert hold(rows, 80)[0][1].retouch(0) is None
 
 
-def test_a_retouch_that_fails_fails_the_run():
-    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+def test_roles_do_not_wait_for_their_retouches():
+    go_on = threading.Event()
+
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+        assert go_on.wait(60)
+        return (np.ones((2, 2), np.float32),)
+
+    roles, *_ = hold([row(i) for i in range(20)], 20, retouch=retouch)
+    go_on.set()
+    found = roles[1].retouch(0)
+    assert found is not None and (found == 1).all()
+
+
+def test_who_is_retouched_in_vain_is_not_drawn():
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
         raise RuntimeError("no retouch")
 
+    roles, *_ = hold([row(i) for i in range(20)], 20, retouch=retouch)
     with pytest.raises(RuntimeError, match="no retouch"):
-        hold([row(i) for i in range(20)], 20, retouch=retouch)
+        roles[1].retouch(0)
+
+
+def test_a_run_that_fails_leaves_no_retouch_waiting():
+    """Two are being retouched, a third waits when the source breaks."""
+    asked: list[int] = []
+    go_on = threading.Event()
+
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+        asked.append(role.donors[0])
+        go_on.wait(60)
+        return ()
+
+    class Broken(Frames):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                if frame.index == 11:
+                    raise OSError("the disk is gone")
+                yield frame
+
+    rows = [row(i, track) for track in range(4) for i in range(2 * track, 2 * track + 6)]
+    casting = Casting()
+    with pytest.raises(OSError, match="the disk is gone"):
+        hold(rows, Broken(12), retouch=retouch, casting=casting)
+    assert len(casting.calls) == 3
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("retouch"):
+            thread.join(60)
+    assert len(asked) == 2
 
 
 def test_pictures_do_not_pile_up_behind_a_slow_retouch():
     slow = threading.Event()
 
-    def retouch(shots: Sequence[Shot], role: Role) -> Role:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
         slow.wait(0.05)
-        return role
+        return ()
 
     rows = [row(i, track) for track in range(12) for i in range(6 * track, 6 * track + 6)]
     _, _, casting, _ = hold(rows, 72, retouch=retouch)

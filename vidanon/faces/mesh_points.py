@@ -40,27 +40,33 @@ LIPS = ((81, 178), (82, 87), (13, 14), (312, 317), (311, 402))
 
 NOSE_TIP, MOUTH_RIGHT, MOUTH_LEFT = 1, 61, 291
 
+_CONTOURS = np.array((RIGHT_EYE, LEFT_EYE))
+_OTHERS = np.array((NOSE_TIP, MOUTH_RIGHT, MOUTH_LEFT))
+
 
 def five(points: npt.NDArray[Any]) -> FloatArray:
     """(..., 468, D) -> (..., 5, D): eye on the picture's left, other eye, nose tip, mouth left, mouth right.
 
     The order of :class:`vidanon.types.Detection`. An eye is the mean of its contour.
     """
-    marks = (
-        points[..., list(RIGHT_EYE), :].mean(-2),
-        points[..., list(LEFT_EYE), :].mean(-2),
-        points[..., NOSE_TIP, :],
-        points[..., MOUTH_RIGHT, :],
-        points[..., MOUTH_LEFT, :],
-    )
-    return np.asarray(np.stack(marks, -2), np.float32)
+    marks = np.empty((*points.shape[:-2], 5, points.shape[-1]), np.float32)
+    marks[..., :2, :] = _eyes(points)
+    marks[..., 2:, :] = np.take(points, _OTHERS, -2)
+    return marks
 
 
 def eye_distance(points: npt.NDArray[Any]) -> FloatArray:
     """(..., 468, 3) -> (...): the distance of the eyes' centres in space, so that turning the head does not shorten
     it. In the unit of the points."""
-    eyes = five(points)[..., :2, :]
-    return np.asarray(np.linalg.norm(eyes[..., 0, :] - eyes[..., 1, :], axis=-1), np.float32)
+    eyes = _eyes(points)
+    apart = eyes[..., 0, :] - eyes[..., 1, :]
+    return np.asarray(np.sqrt(np.add.reduce(apart * apart, -1)), np.float32)
+
+
+def _eyes(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(..., 468, D) -> (..., 2, D): the means of their contours. Asked many times for every face: np.mean takes longer
+    to begin than this takes."""
+    return np.asarray(np.add.reduce(np.take(points, _CONTOURS, -2), -2) / len(RIGHT_EYE))
 
 
 def openness(points: npt.NDArray[Any], pairs: tuple[tuple[int, int], ...]) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from vidanon.swap.guess import guesser
 from vidanon.swap.retouch import Retoucher
 from vidanon.swap.variation import load_variation
 from vidanon.track.plan import Plan
-from vidanon.types import Frame, RunReport
+from vidanon.types import FloatArray, Frame, RunReport
 
 
 def make_swap(
@@ -55,14 +55,15 @@ def make_swap(
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
     retouch, guess = Retoucher(composer, student, load_variation(), key), guesser(student, attributes)
 
-    def retouched(shots: Sequence[Shot], role: Role) -> Role:
+    def retouches(shots: Sequence[Shot], role: Role) -> tuple[FloatArray, ...]:
         chosen = [actors[donor] for donor in role.donors]
-        return replace(role, retouches=retouch(shots, role.shape, chosen)) if chosen else role
+        return retouch(shots, role.shape, chosen) if chosen else ()
 
-    casting = Casting(composer, actors, [student], key)
-    roles = audition(
-        frames, plan, casting, finder, guess, retouched, config.protect, config.swap, runtime.workers, progress
-    )
+    with ThreadPoolExecutor(runtime.workers, "cast") as pool:
+        casting = Casting(composer, actors, [student], key, pool.map)
+        roles = audition(
+            frames, plan, casting, finder, guess, retouches, config.protect, config.swap, runtime.workers, progress
+        )
     cover = Pixelate(config.protect, config.seed)
     grain = config.seed if secret is not None else int(np.random.default_rng().integers(2**62))
     reach = config.protect.mask_scale

@@ -27,7 +27,7 @@ from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 SHOT = 160  #: px, side of the patches kept
 Guess = Callable[[Sequence[Shot]], Look]
-Retouch = Callable[[Sequence[Shot], Role], Role]  #: the same role, its donors retouched
+Retouch = Callable[[Sequence[Shot], Role], tuple[FloatArray, ...]]  #: of the role's donors
 
 
 def audition(
@@ -45,7 +45,8 @@ def audition(
     """Roles by track, for the tracks that can be swapped in some frame.
 
     ``frames`` are read up to the last that is needed. Tracks are cast in the order in which they end, so that the
-    answer does not depend on anything but the plan and the pictures; ``workers`` threads retouch who is cast already.
+    answer does not depend on anything but the plan and the pictures; ``workers`` threads guess, and retouch who is cast
+    already. Retouches may still be sought when this returns: roles wait for theirs when they are asked for it.
     """
     tracks = {t.id: t for t in plan.tracks() if t.action is Action.PROTECT}
     wanted = _wanted(plan, tracks, swap)
@@ -56,30 +57,37 @@ def audition(
             by_frame[row.frame].append(row)
     shots: dict[int, list[tuple[float, Shot]]] = defaultdict(list)
     roles: dict[int, Role] = {}
-    retouched: dict[int, Future[Role]] = {}
+    sought: list[Future[tuple[FloatArray, ...]]] = []
     last = max(by_frame, default=-1)
-    if last < 0:
-        return roles
-    with ThreadPoolExecutor(workers, "retouch") as pool:
-        for done, frame in enumerate(frames, 1):
+    pool = ThreadPoolExecutor(workers, "retouch")
+    finished = False
+    try:
+        for done, frame in enumerate(frames if last >= 0 else (), 1):
             rows = by_frame.pop(frame.index, [])
             if rows:
                 for track, found in _shots(frame, rows, finder, protect, swap):
                     shots[track].append(found)
-                for track in (row.track for row in rows):
-                    left[track] -= 1
-                    if left[track] == 0 and track in shots:
-                        best = [shot for _, shot in sorted(shots.pop(track), key=lambda each: -each[0])]
-                        roles[track] = casting.choose(best, guess(best), _beside(tracks[track], tracks, roles))
-                        waiting = [each for each in retouched.values() if not each.done()]
-                        if len(waiting) > workers:
-                            waiting[0].result()  # pictures of sources do not pile up
-                        retouched[track] = pool.submit(retouch, best, roles[track])
+            ended = []
+            for track in (row.track for row in rows):
+                left[track] -= 1
+                if left[track] == 0 and track in shots:
+                    best = [shot for _, shot in sorted(shots.pop(track), key=lambda each: -each[0])]
+                    ended.append((track, best, pool.submit(guess, best)))
+            for track, best, look in ended:
+                role = casting.choose(best, look.result(), _beside(tracks[track], tracks, roles))
+                waiting = [each for each in sought if not each.done()]
+                if len(waiting) > workers:
+                    waiting[0].result()  # pictures of sources do not pile up
+                sought = [*waiting, pool.submit(retouch, best, role)]
+                roles[track] = replace(role, retouches=sought[-1].result)
             if progress is not None:
                 progress(done)
             if frame.index >= last:
                 break
-        return {track: role.result() for track, role in retouched.items()}
+        finished = True
+        return roles
+    finally:
+        pool.shutdown(wait=False, cancel_futures=not finished)
 
 
 def _beside(me: TrackInfo, tracks: dict[int, TrackInfo], roles: dict[int, Role]) -> list[int]:

@@ -9,9 +9,11 @@ every donor, which cannot be guessed without the key, and the best score wins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from vidanon.types import ByteArray, FloatArray
 FIRST = 10  #: donors drawn at once, in a first look
 CANDIDATES = 6  #: of them drawn and compared again
 MOST = 30  #: compared where few are unlike enough
+_TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
@@ -52,11 +55,13 @@ class Role:
 
     donors: tuple[int, ...]  #: indices, best first; empty: none was different enough
     shape: Floats  #: (468, 3) the source's mean shape in the common frame
-    retouches: tuple[FloatArray, ...] = ()  #: of the donors' portraits, one each; none: they are drawn as they are
+    #: asked when the first face is drawn: of the donors' portraits, one each; none: they are drawn as they are
+    retouches: Callable[[], tuple[FloatArray, ...]] = tuple
 
     def retouch(self, turn: int) -> FloatArray | None:
         """Of the donor whose turn it is."""
-        return self.retouches[turn] if self.retouches else None
+        found = self.retouches()
+        return found[turn] if found else None
 
 
 class Casting:
@@ -68,11 +73,14 @@ class Casting:
         actors: Sequence[Actor],
         surrogates: Sequence[Recogniser],
         key: bytes,
+        each: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map,
     ) -> None:
-        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret."""
+        """surrogates: recognisers asked; the first one's embeddings tell people apart. key: secret. each: as ``map``,
+        by several threads maybe."""
         self._composer = composer
         self._actors = actors
         self._surrogates = surrogates
+        self._each = each
         self._codes = np.stack([_code(key, a.donor.name, a.donor.embedding.shape[0]) for a in actors])
         alike = np.stack([a.donor.embedding for a in actors])
         self._alike = alike @ alike.T
@@ -87,14 +95,16 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        drawable = (d for d in order if self._actors[d].eyeballs is not None)
+        waiting = iter(order)
         margins: dict[int, float] = {}
-        while len(margins) < MOST and not _enough(margins) and (some := list(islice(drawable, FIRST))):
+        while len(margins) < MOST and not _enough(margins) and (some := self._drawable(waiting)):
             unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
-            for donor in sorted(some, key=lambda d: float(unlike[d])):
-                if len(margins) >= CANDIDATES and _enough(margins):
-                    break
-                margins[donor] = self._margin(shots[:FRAMES], shape, self._actors[donor], sources)
+            ranked = sorted(some, key=lambda d: float(unlike[d]))
+            while ranked and not (len(margins) >= CANDIDATES and _enough(margins)):
+                few = max(_TOGETHER, CANDIDATES - len(margins))
+                group, ranked = ranked[:few], ranked[few:]
+                compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
+                margins.update(zip(group, compared, strict=True))
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
         sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
         # what is unlike by little on a few frames is recognised on others
@@ -116,25 +126,34 @@ class Casting:
         ]
         return np.asarray(away, np.float32)
 
+    def _drawable(self, waiting: Iterable[int]) -> list[int]:
+        """The next FIRST donors whose eyes are seen."""
+        found: list[int] = []
+        while len(found) < FIRST and (some := list(islice(waiting, FIRST - len(found)))):
+            seen = self._each(lambda d: self._actors[d].eyeballs is not None, some)
+            found += [donor for donor, eyes in zip(some, seen, strict=True) if eyes]
+        return found
+
     def _widely(self, shot: Shot, shape: Floats, donors: Sequence[int]) -> FloatArray:
         """(D,) by donor, how alike they are to the first surrogate when it looks more widely; 0 of those not drawn."""
         about = wider(self._surrogates[0].description, TELLING)
-        rng = np.random.default_rng(0)
-        pictures = [shot.patch]
-        for actor in (self._actors[donor] for donor in donors):
-            offset = self._composer.shapes.offset(actor.shape, shape)
-            pictures.append(self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, outline=WIDER).patch)
         marks = five(shot.mesh)[:, :2]
-        seen = self._surrogates[0].embed(np.stack([crop(eight_bit(each), marks, about) for each in pictures]))
+
+        def look(patch: FloatArray) -> FloatArray:
+            return self._surrogates[0].embed(crop(eight_bit(patch), marks, about)[None])
+
+        def seen(donor: int) -> FloatArray:
+            (drawn,) = self._drawn([shot], shape, donor)
+            return look(drawn)
+
         alike = np.zeros(len(self._actors), np.float32)
-        alike[list(donors)] = similarities(about, seen[1:], seen[:1])[:, 0]
+        found = np.concatenate(list(self._each(seen, donors)))
+        alike[list(donors)] = similarities(about, found, look(shot.patch))[:, 0]
         return alike
 
-    def _margin(self, shots: Sequence[Shot], shape: Floats, actor: Actor, sources: Sequence[FloatArray]) -> float:
+    def _margin(self, shots: Sequence[Shot], shape: Floats, sources: Sequence[FloatArray], donor: int) -> float:
         """Largest mean similarity to the source under any surrogate, less its threshold."""
-        offset = self._composer.shapes.offset(actor.shape, shape)
-        rng = np.random.default_rng(0)
-        drawn = [self._composer.draw(s.patch, s.mesh, offset, actor, None, rng, outline=WIDER).patch for s in shots]
+        drawn = self._drawn(shots, shape, donor)
         worst = -np.inf
         for which, source in zip(self._surrogates, sources, strict=True):
             out = self._embeddings([(d, s.mesh) for d, s in zip(drawn, shots, strict=True)], which)
@@ -142,6 +161,12 @@ class Casting:
             worst = max(worst, float(alike.mean()) - threshold(which.description, FAR))
             worst = max(worst, float(alike.max()) - threshold(which.description, FAR) - _SPREAD)
         return worst
+
+    def _drawn(self, shots: Sequence[Shot], shape: Floats, donor: int) -> list[FloatArray]:
+        """The donor's face over each shot."""
+        actor, rng = self._actors[donor], np.random.default_rng(0)
+        offset = self._composer.shapes.offset(actor.shape, shape)
+        return [self._composer.draw(s.patch, s.mesh, offset, actor, None, rng, outline=WIDER).patch for s in shots]
 
     def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
         return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))

@@ -89,9 +89,9 @@ def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, fading: int
     directions of time), and while it goes over it may be turned further: a face that turns goes into its cover once,
     and while it is turned away.
     """
-    faces = list(zip(meshes, seen.confidence.tolist(), seen.boxes, seen.landmarks, strict=True))
+    faces = [_Face.of(*each) for each in zip(meshes, seen.confidence.tolist(), seen.boxes, seen.landmarks, strict=True)]
     reasons, loose, turning = (
-        [_reason(*face, settings, inside, further) for face in faces]
+        [face.reason(settings, inside, further) for face in faces]
         for inside, further in ((_INSIDE, 0.0), (-_OUTSIDE, 0.0), (-_OUTSIDE, _FURTHER))
     )
     for start, stop in _runs(np.array([not why for why in loose])):
@@ -104,40 +104,44 @@ def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, fading: int
     return reasons
 
 
-def _reason(
-    mesh: FloatArray,
-    confidence: float,
-    box: FloatArray,
-    marks: FloatArray,
-    settings: SwapSettings,
-    inside: float,
-    further: float,
-) -> str:
-    if not np.isfinite(mesh).all():
-        return NO_MESH
-    if float(eye_distance(mesh)) < settings.min_eyes:
-        return SMALL
-    if abs(float(yaw(mesh))) > settings.max_yaw + further:
-        return TURNED
-    if not confidence >= settings.min_confidence:
-        return UNSURE
-    if not _holds(mesh, grown(box, _MIDDLE), marks, inside):
-        return ASTRAY
-    return ""
+@dataclass(frozen=True)
+class _Face:
+    """What is asked of a face in one frame."""
 
+    confidence: float
+    unit: float  #: px between the eyes; NaN where there is no mesh
+    turned: float  #: degrees
+    corners: float  #: px that the corners of the mouth lie within the oval at least
+    others: float  #: the same of the other landmarks, beyond what is wanted of them
 
-def _holds(mesh: FloatArray, box: FloatArray, marks: FloatArray, inside: float) -> bool:
-    """Whether the oval of the mesh holds the five landmarks, the corners of the mouth ``inside`` of the eye distance
-    within it at least; where they are not known, all of the box."""
-    oval = mesh[list(OVAL), :2].astype(np.float32)
-    corners = ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3]))
-    held = marks if np.isfinite(marks).all() else corners
-    least = (_INSIDE, _INSIDE, _INSIDE, inside, inside) if held is marks else (0.0,) * 4
-    unit = float(eye_distance(mesh))
-    return all(
-        cv2.pointPolygonTest(oval, (float(x), float(y)), True) >= each * unit
-        for (x, y), each in zip(held, least, strict=True)
-    )
+    @classmethod
+    def of(cls, mesh: FloatArray, confidence: float, box: FloatArray, marks: FloatArray) -> _Face:
+        """Where its landmarks are not known, the oval has to hold the middle of its box."""
+        if not np.isfinite(mesh).all():
+            return cls(confidence, np.nan, np.nan, np.nan, np.nan)
+        oval = mesh[list(OVAL), :2].astype(np.float32)
+        known = bool(np.isfinite(marks).all())
+        x0, y0, x1, y1 = grown(box, _MIDDLE)
+        held = marks.tolist() if known else ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+        depths = np.array([cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in held])
+        unit = float(eye_distance(mesh))
+        corners, others = (depths[3:].min(), depths[:3].min() - _INSIDE * unit) if known else (np.inf, depths.min())
+        return cls(confidence, unit, abs(float(yaw(mesh))), float(corners), float(others))
+
+    def reason(self, settings: SwapSettings, inside: float, further: float) -> str:
+        """Why it is not swapped. inside: share of the eye distance that the corners of the mouth lie within the oval at
+        least; further: degrees that it may be turned beyond what is set."""
+        if np.isnan(self.unit):
+            return NO_MESH
+        if self.unit < settings.min_eyes:
+            return SMALL
+        if self.turned > settings.max_yaw + further:
+            return TURNED
+        if not self.confidence >= settings.min_confidence:
+            return UNSURE
+        if not (self.others >= 0 and self.corners >= inside * self.unit):
+            return ASTRAY
+        return ""
 
 
 def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
