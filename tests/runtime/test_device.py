@@ -10,6 +10,7 @@ import types
 import cv2
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vidanon.errors import ModelError, UsageError
 from vidanon.runtime.device import Runtime, choose_runtime, worker_count
@@ -133,3 +134,11 @@ def test_onnxruntime_leaves_no_trace(tmp_path):
     if done.stdout.strip() != "True":
         pytest.skip("onnxruntime is not installed")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_library_computes_with_one_thread():
+    with threadpool_limits(2, "blas"):
+        choose_runtime("cpu", 2)
+        blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        assert blas and {library["num_threads"] for library in blas} == {1}
+    assert torch.get_num_threads() == 1 and cv2.getNumThreads() == 1

@@ -1,8 +1,8 @@
 """The one place that decides device, threads and runtime, and says what it chose.
 
 ``auto`` takes the GPU where torch really has one and falls to the CPU with a line that says so; a GPU asked for by
-name and not there is an error, never a silent CPU run. Parallelism comes from worker threads: torch, OpenCV and
-onnxruntime each get one thread inside a worker (two intra-op threads under contention collapse).
+name and not there is an error, never a silent CPU run. Parallelism comes from worker threads: torch, OpenCV, numpy's
+BLAS and onnxruntime each get one thread inside a worker (two intra-op threads under contention collapse).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
 
 from vidanon.errors import ModelError, UsageError
 
@@ -97,6 +98,7 @@ def choose_runtime(device: str = "auto", threads: int | None = None) -> Runtime:
     chosen, notes = _device(device)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threadpool_limits(1, "blas")  # its idle threads spin: a fifth of a swap's processor time on two cores
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # its warnings on stderr are for developers
     return Runtime(chosen, workers, notes)
 
