@@ -148,7 +148,7 @@ class Renderer:
         treatment = attempt.treatment
         rows = [row for f in chunk if f.index not in treatment.whole for row in treatment.protect.get(f.index, ())]
         parts: dict[int, list[Part]] = defaultdict(list)
-        for batch in gather(chunk, rows, self._config.protect, self._device):
+        for batch in _ahead(gather(chunk, rows, self._config.protect, self._device)):
             protected, self._states = self._protector(batch, self._states)
             attempt.instead.update(reason for reason in protected.instead if reason)
             for part in split(batch, protected):
@@ -266,6 +266,15 @@ class Renderer:
         tally["faces_checked"] = tally.get("faces_checked", 0) + found.faces
         tally["frames_looked_at"] = tally.get("frames_looked_at", 0) + found.looked
         self._worst_detail = max(self._worst_detail, found.worst_detail)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """``items``, each made while the one before it is worked on."""
+    with ThreadPoolExecutor(1, "ahead") as maker:
+        coming = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item
 
 
 def _wanted(
