@@ -37,6 +37,8 @@ _APART = 0.045  # and how far the two eyes may differ
 _HIGH = 0.02  # the lid's shadow makes an iris look so much higher, shares of the eye's width
 _TRUST_PRIOR = 0.1  # explained share that a deviation of one is worth
 _LASHES = 0.4  # radii under the upper lid that lashes and shadow darken
+_ACROSSES = np.arange(-_ACROSS, _ACROSS + 1, dtype=np.float32)  # px of the map from its middle
+_DOWNS = np.arange(-_DOWN, _DOWN + 1, dtype=np.float32)
 _PLACES = np.arange((2 * _DOWN + 1) * (2 * _ACROSS + 1))  # of a map's pixels in a row
 _TAILS = (4, 92)  # percentiles of the brightness in an opening: neither catch lights nor the pupil lead
 _FLAT = (0.05, 0.12)  # contrast between them (their difference over their sum) of no eye, and of an eye
@@ -122,11 +124,13 @@ def gaze(irises: Irises, points: npt.NDArray[Any]) -> FloatArray:
     x towards the picture's right in an upright face, y down; the mean of both eyes by confidence. NaN where neither is
     trusted.
     """
-    weight = np.where(irises.confidence >= TRUSTED, irises.confidence, 0).astype(np.float64)
-    if weight.sum() <= 0:
+    trusted = [(which, sure) for which, sure in enumerate(irises.confidence.tolist()) if sure >= TRUSTED]
+    if not trusted:
         return np.full(2, np.nan, np.float32)
-    shares = [eye_frame(points, eye).to_shares(at) for eye, at in zip(EYES, irises.centre, strict=True)]
-    return np.asarray(np.average(np.nan_to_num(np.stack(shares)), axis=0, weights=weight), np.float32)
+    total = np.zeros(2)
+    for which, sure in trusted:
+        total += sure * np.nan_to_num(eye_frame(points, EYES[which]).to_shares(irises.centre[which]))
+    return np.asarray(total / sum(sure for _, sure in trusted), np.float32)
 
 
 @dataclass(frozen=True)
@@ -145,15 +149,15 @@ def _look(
 ) -> _Look:
     height, width = 2 * _DOWN + 1, 2 * _ACROSS + 1
     step = radius / _R
-    x_axis = frame.along / np.linalg.norm(frame.along) * step
+    long, wide = (max(math.hypot(*axis.tolist()), 1e-3) for axis in (frame.along, frame.down))
+    x_axis = frame.along / long * step
     y_axis = np.array([-x_axis[1], x_axis[0]])
     to_picture = np.column_stack([x_axis, y_axis, frame.middle - x_axis * _ACROSS - y_axis * _DOWN])
-    across = (np.arange(width, dtype=np.float32) - _ACROSS) * np.float32(step / np.linalg.norm(frame.along))
-    down = (np.arange(height, dtype=np.float32) - _DOWN) * np.float32(step / np.linalg.norm(frame.down))
-    contour = (points[list(eye), :2] - to_picture[:, 2]) @ np.linalg.inv(to_picture[:, :2]).T
-    upper, lower = contour[[9, 10, 11, 12, 13, 14, 15]], contour[1:8][::-1]
-    high = float(np.median((lower - upper)[1:-1, 1])) / _R
-    opened = float(np.clip((high - _CLOSED) / (_OPEN - _CLOSED), 0, 1))
+    across = _ACROSSES * np.float32(step / long)
+    down = _DOWNS * np.float32(step / wide)
+    contour = (points[list(eye), :2] - to_picture[:, 2]) @ (to_picture[:, :2] / step**2)  # its axes are that long
+    opening = sorted((contour[6:1:-1, 1] - contour[10:15, 1]).tolist())  # lower lid less upper, but for the corners
+    opened = _between((opening[2] / _R - _CLOSED) / (_OPEN - _CLOSED))
     seen = _cut(picture, to_picture, height, width, step)
     contour[9:, 1] += _LASHES * _R
     mask = np.zeros((height, width), np.uint8)
@@ -164,7 +168,7 @@ def _look(
     values = np.sort(seen[weight > 0.5])
     dark, bright = (float(np.interp(tail / 100 * (len(values) - 1), _PLACES[: len(values)], values)) for tail in _TAILS)
     contrast = (bright - dark) / max(bright + dark, 0.05)
-    sure = float(np.clip((contrast - _FLAT[0]) / (_FLAT[1] - _FLAT[0]), 0, 1))
+    sure = _between((contrast - _FLAT[0]) / (_FLAT[1] - _FLAT[0]))
     if sure <= 0:
         return _Look(np.zeros_like(weight), 0.0, across, down, opened)
     value = (np.clip(seen, dark, bright) - dark) / np.float32(bright - dark)
@@ -234,9 +238,13 @@ def _joint(looks: list[_Look]) -> tuple[list[tuple[float, float, float]], float]
         away = _away((look.across - x0) / _APART, (look.down - y0) / _APART)
         px, py, _ = _peak(look.gain - away, look.across, look.down)
         i, j = int(np.abs(look.down - py).argmin()), int(np.abs(look.across - px).argmin())
-        sure = float(np.clip((look.gain[i, j] - _POOR) / (_GOOD - _POOR), 0, 1))
+        sure = _between((float(look.gain[i, j]) - _POOR) / (_GOOD - _POOR))
         out.append((px, py + _HIGH, sure * look.contrast * look.open))
     return out, score
+
+
+def _between(share: float) -> float:
+    return min(max(share, 0.0), 1.0)
 
 
 def _away(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Mono:
@@ -262,6 +270,6 @@ def _peak(values: Mono, across: Mono, down: Mono) -> tuple[float, float, float]:
         if 0 < k < len(line) - 1:
             a, c = float(line[k - 1]), float(line[k + 1])
             bend = a - 2 * best + c
-            shift = float(np.clip(0.5 * (a - c) / bend, -0.5, 0.5)) if bend < -1e-9 else 0.0
+            shift = min(max(0.5 * (a - c) / bend, -0.5), 0.5) if bend < -1e-9 else 0.0
         at.append(float(axis[k]) + shift * float(axis[1] - axis[0]))
     return at[0], at[1], best
