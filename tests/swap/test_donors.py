@@ -110,7 +110,7 @@ def poked(tensor: torch.Tensor, where: tuple[int, ...], value: float) -> torch.T
         # a JPEG whose head asks for 65535 x 65535: refused before it is decoded
         {"pictures": lambda t: torch.cat([torch.tensor([255, 216, 255, 192, 0, 17, 8, 255, 255, 255, 255]), t[11:]]).to(torch.uint8)},  # noqa: E501
     ],
-    ids=str,
+    ids=lambda changes: " ".join(changes),
 )  # fmt: skip
 def test_a_malformed_file_is_refused(changes: dict[str, object], written: Path) -> None:
     with pytest.raises(ModelError, match="get the original"):
