@@ -59,35 +59,36 @@ def audition(
     roles: dict[int, Role] = {}
     sought: list[Future[tuple[FloatArray, ...]]] = []
     last = max(by_frame, default=-1)
-    pool = ThreadPoolExecutor(workers, "retouch")
+    retouching = ThreadPoolExecutor(workers, "retouch")
     finished = False
     try:
-        for done, frame in enumerate(frames if last >= 0 else (), 1):
-            rows = by_frame.pop(frame.index, [])
-            if rows:
-                for track, found in _shots(frame, rows, finder, protect, swap):
-                    shots[track].append(found)
-            ended = []
-            for track in (row.track for row in rows):
-                left[track] -= 1
-                if left[track] == 0 and track in shots:
-                    best = [shot for _, shot in sorted(shots.pop(track), key=lambda each: -each[0])]
-                    ended.append((track, best, pool.submit(guess, best)))
-            for track, best, look in ended:
-                role = casting.choose(best, look.result(), _beside(tracks[track], tracks, roles))
-                waiting = [each for each in sought if not each.done()]
-                if len(waiting) > workers:
-                    waiting[0].result()  # pictures of sources do not pile up
-                sought = [*waiting, pool.submit(retouch, best, role)]
-                roles[track] = replace(role, retouches=sought[-1].result)
-            if progress is not None:
-                progress(done)
-            if frame.index >= last:
-                break
+        with ThreadPoolExecutor(workers, "guess") as guessing:  # not behind a retouch
+            for done, frame in enumerate(frames if last >= 0 else (), 1):
+                rows = by_frame.pop(frame.index, [])
+                if rows:
+                    for track, found in _shots(frame, rows, finder, protect, swap):
+                        shots[track].append(found)
+                ended = []
+                for track in (row.track for row in rows):
+                    left[track] -= 1
+                    if left[track] == 0 and track in shots:
+                        best = [shot for _, shot in sorted(shots.pop(track), key=lambda each: -each[0])]
+                        ended.append((track, best, guessing.submit(guess, best)))
+                for track, best, look in ended:
+                    role = casting.choose(best, look.result(), _beside(tracks[track], tracks, roles))
+                    waiting = [each for each in sought if not each.done()]
+                    if len(waiting) > workers:
+                        waiting[0].result()  # pictures of sources do not pile up
+                    sought = [*waiting, retouching.submit(retouch, best, role)]
+                    roles[track] = replace(role, retouches=sought[-1].result)
+                if progress is not None:
+                    progress(done)
+                if frame.index >= last:
+                    break
         finished = True
         return roles
     finally:
-        pool.shutdown(wait=False, cancel_futures=not finished)
+        retouching.shutdown(wait=False, cancel_futures=not finished)
 
 
 def _beside(me: TrackInfo, tracks: dict[int, TrackInfo], roles: dict[int, Role]) -> list[int]:
