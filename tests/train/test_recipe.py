@@ -161,7 +161,11 @@ def test_ctrl_c_and_the_same_command_goes_on(donors, tmp_path):
     out = tmp_path / "run"
     words = ["train", "recogniser", "--faces", donors, "--teacher", write_teacher(tmp_path / "grid.pt"), "--out", out]
     command = [sys.executable, "-m", "vidanon", *map(str, words), "--pool", "2000", "--steps", "1"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_interrupts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore them
+
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as process:
         deadline = time.monotonic() + 400
         while not (out / "pool.json").is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
