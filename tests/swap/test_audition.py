@@ -273,20 +273,24 @@ def test_who_is_cast_is_retouched_from_the_same_shots():
     assert hold(rows, 80)[0][1].retouch(0) is None
 
 
-def test_roles_do_not_wait_for_their_retouches():
+def test_roles_and_guesses_do_not_wait_for_retouches():
+    """Three people with two threads: the third is guessed and cast while the others are retouched."""
     go_on = threading.Event()
 
     def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
         assert go_on.wait(60)
         return (np.ones((2, 2), np.float32),)
 
-    roles, *_ = hold([row(i) for i in range(20)], 20, retouch=retouch)
+    rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
+    roles, *_ = hold(rows, 80, retouch=retouch)
     go_on.set()
-    found = roles[1].retouch(0)
-    assert found is not None and (found == 1).all()
+    assert roles.keys() == {1, 2, 3}
+    for role in roles.values():
+        found = role.retouch(0)
+        assert found is not None and (found == 1).all()
 
 
-def test_who_is_retouched_in_vain_is_not_drawn():
+def test_a_retouch_that_fails_fails_the_drawing():
     def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
         raise RuntimeError("no retouch")
 

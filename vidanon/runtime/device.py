@@ -82,8 +82,8 @@ class Runtime:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512). Where it does not, torch does it many times
-    more slowly than float32."""
+    """Whether this CPU multiplies bfloat16 in hardware (AMX or AVX512). Where it does not, torch trains in it
+    about ten times as slowly as in float32."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
