@@ -67,7 +67,6 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # sets up an environment
 def test_the_readmes_commands_work_as_written(place: Path) -> None:
     for command in commands(ROOT / "README.md"):
         if not command.startswith(ELSEWHERE):
@@ -79,7 +78,6 @@ def test_the_readmes_commands_work_as_written(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES[1:] if commands(p)], ids=lambda p: p.name)
 def test_the_docs_commands_work(
     page: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
