@@ -23,8 +23,8 @@ _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
-_CRISP = 0.65  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
-_CRISPER = 0.6  #: times the footage's, for each time of the contrast, that a small one has more
+_CRISP = 0.6  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
+_CRISPER = 0.5  #: times the footage's, for each time of the contrast, that a small one has more
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on _CRISP
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
