@@ -107,7 +107,7 @@ def test_a_mans_face_is_not_mixed_into_a_womans():
         canvas = how._canvas(actor)
         start = how._start(actor, np.random.default_rng(0))
         faces = how._faces(shots(20), shape_of(20), actor, np.random.default_rng(0), None)
-        code = how._sought(start, canvas, faces, how._looks(shots(20)), 1.2, np.random.default_rng(0))
+        code = how._sought(start, canvas, faces, how._looks(shots(20)), 1.2, 1.0, np.random.default_rng(0))
         other = (traits.female >= 0.5) != (actor.donor.female >= 0.5)
         assert torch.softmax(code, 1)[:, other].sum(1).max() < 0.01
         assert (code - start).abs().max() > 0.1

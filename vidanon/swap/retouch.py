@@ -38,8 +38,8 @@ DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face 
 _AGE = 20.0  #: years: a deviation, of how much less is taken at first from people who look older or younger
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
-_CONTRAST = 1.05  #: times what people's own is
-_CALM, _BOLD = 1.05, 2.0  #: times the source's contrast that the drawn face may have at first, and at most
+_CONTRAST = 1.1  #: times what people's own is
+_CALM, _BOLD = 1.1, 2.1  #: times the source's contrast that the drawn face may have at first, and at most
 _MORE = 1.3  #: times as much each time
 _KNOWN = 0.08  #: how much more likeness than there may be left lets the contrast rise by one
 _STEPS = 8  #: of the search, between two drawings
@@ -50,7 +50,7 @@ _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
 _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
 _SLACK = 0.05  #: how much below that a likeness may be
-_BELOW = 3.0  #: times as much as too alike, that less counts: who is least alike would be told by it
+_BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LEFT = (-0.13, -0.06)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
@@ -149,9 +149,9 @@ class Retoucher:
         rng: np.random.Generator,
     ) -> tuple[torch.Tensor, float]:
         """``code`` and the contrast for it."""
-        contrast, faces = _CALM, self._faces(shots, shape, actor, rng, None)
+        contrast, below, faces = _CALM, 1.0, self._faces(shots, shape, actor, rng, None)
         for drawing in range(1, _MOST + 1):
-            code = self._sought(code, canvas, faces, looks, contrast, rng)
+            code = self._sought(code, canvas, faces, looks, contrast, below, rng)
             if drawing == _MOST:
                 break
             # drawn as it will be: the light and, in blurred footage, the sharpness of the source take much away
@@ -159,6 +159,7 @@ class Retoucher:
             left = self._left(faces, looks)
             if _LEFT[0] <= left <= _LEFT[1]:
                 break
+            below = _BELOW if left < _LEFT[0] else 1.0
             if left > _LEFT[1] and drawing >= _CALMLY:
                 contrast = min(contrast * _MORE, _CALM + (left - _LEFT[1]) / _KNOWN, _BOLD)
         return code, contrast
@@ -222,10 +223,11 @@ class Retoucher:
         faces: Sequence[_Face],
         looks: Sequence[_Look],
         contrast: float,
+        below: float,
         rng: np.random.Generator,
     ) -> torch.Tensor:
         """``code`` after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
-        imported."""
+        imported. below: times as much as too alike, that too little counts."""
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, _STEPS + 1):
             code = code.detach().requires_grad_(True)
@@ -236,7 +238,7 @@ class Retoucher:
                 crops.append(self._crop(faces[look.shot].retouched(retouch, contrast), _jittered(look.to_crop, rng)))
             alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
-            beyond = beyond.clamp(min=0) + _BELOW * (-_SLACK - beyond).clamp(min=0)
+            beyond = beyond.clamp(min=0) + below * (-_SLACK - beyond).clamp(min=0)
             (gradient,) = torch.autograd.grad(beyond.square().mean() + _FIRM * beyond.mean(), code)
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
