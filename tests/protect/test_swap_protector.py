@@ -431,4 +431,3 @@ def test_a_donor_is_drawn_with_its_own_retouch():
             above = np.indices(inside.shape)[0] < np.nonzero(inside)[0].mean()
             slopes.append(float(layer.luma[inside & above].mean() / layer.luma[inside & ~above].mean()))
     assert slopes[2] > slopes[0] + 0.02 and slopes[3] < slopes[1] - 0.02
-

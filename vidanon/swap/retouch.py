@@ -6,8 +6,7 @@ found once for a track through the project's own recogniser, by steps along its 
 (Xie et al. 2019). A retouch lies on the portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
-source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
-the face again to see what was changed.
+source as surely as one that is more alike. It begins at a secret place, of which little is left where the search ends.
 """
 
 from __future__ import annotations
@@ -165,8 +164,8 @@ class Retoucher:
         return code, contrast
 
     def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
-        """(REGIONS, N) logarithms of shares: for each region a secret mix of people of the donor's gender, more of those
-        about its age; the search does not leave the gender."""
+        """(REGIONS, N) logarithms of shares: for each region a secret mix of people of the donor's gender, more of
+        those about its age; the search does not leave the gender."""
         donor, traits = actor.donor, self._traits
         fits = -(((traits.age - donor.age) / _AGE) ** 2) / 2 + rng.gumbel(size=(REGIONS, len(traits.age)))
         same = (traits.female >= 0.5) == (donor.female >= 0.5)
@@ -205,7 +204,9 @@ class Retoucher:
         offset = self._composer.shapes.offset(actor.shape, shape)
         faces = []
         for shot in shots:
-            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch, outline=WIDER).patch
+            drawn = self._composer.draw(
+                shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch, outline=WIDER
+            ).patch
             traced, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER)
             traced = (traced + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
             where, inside = torch.from_numpy(traced)[None], torch.from_numpy(share)
