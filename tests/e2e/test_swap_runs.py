@@ -175,7 +175,7 @@ def test_the_same_key_and_seed_give_the_same_file_another_key_another_face(
     def differs(key: str) -> bool:
         other = tmp_path / f"{key}.mp4"
         swap(clips["plain"], other, key=key)
-        return packets(other) != packets(first) and alike(first, other) < 0.75  # decision 0006: why not less
+        return alike(first, other) < 0.5
 
     assert any(differs(f"another key {number}") for number in range(4))  # one is enough; two may choose alike
 

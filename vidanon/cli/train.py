@@ -146,21 +146,21 @@ def attributes(
 
 
 @app.command()
-def traits(
+def variation(
     out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
     donors: Annotated[Path | None, typer.Option(help="File of donors (default: the shipped one).")] = None,
 ) -> None:
-    """Bring the donors' light and shade onto one mesh, of which swap mixes other people: ten seconds."""
+    """Find the directions in which donors' faces differ, along which swap retouches them: ten seconds."""
     if donors is not None and not donors.is_file():
         raise InputError(f"--donors {donors}: no such file; give a file of donors")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder")
-    from vidanon.train.traits import train_traits
+    from vidanon.train.variation import train_variation
 
     terminal = Terminal()
     with _disk(out):
-        model = train_traits(donors, out)
-    terminal.result(f"traits: {model}")
+        model = train_variation(donors, out)
+    terminal.result(f"variation: {model}")
 
 
 def _check(faces: Path, teacher: Path, out: Path, kind: str) -> None:
