@@ -18,7 +18,7 @@ from vidanon.faces.mesh import Meshes
 from vidanon.faces.mesh_points import five
 from vidanon.swap.attributes import Look
 from vidanon.swap.audition import LOOKS, SHOT, audition
-from vidanon.swap.base import Shot
+from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import Role
 from vidanon.track.plan import Plan
 from vidanon.types import Action, Frame, PlanRow, RowState
@@ -93,7 +93,7 @@ def guess(shots: Sequence[Shot]) -> Look:
     return Look(0.5, 40.0, 0.0)
 
 
-def as_it_is(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+def as_it_is(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
     return ()
 
 
@@ -260,15 +260,15 @@ def test_progress_counts_frames():
 def test_who_is_cast_is_retouched_from_the_same_shots():
     asked: dict[int, int] = {}
 
-    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         asked[role.donors[0]] = len(shots)
-        return (np.full((2, 2), role.donors[0], np.float32),)
+        return (Retouch(np.full((2, 2), role.donors[0], np.float32), 1.0),)
 
     rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
     roles, _, casting, _ = hold(rows, 80, retouch=retouch)
     for role in roles.values():
         found = role.retouch(0)
-        assert found is not None and (found == role.donors[0]).all()
+        assert found is not None and (found.gain == role.donors[0]).all()
     assert asked == {donor: len(seen) for donor, (seen, _) in enumerate(casting.calls)} and len(asked) == 3
     assert hold(rows, 80)[0][1].retouch(0) is None
 
@@ -277,9 +277,9 @@ def test_roles_and_guesses_do_not_wait_for_retouches():
     """Three people with two threads: the third is guessed and cast while the others are retouched."""
     go_on = threading.Event()
 
-    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         assert go_on.wait(60)
-        return (np.ones((2, 2), np.float32),)
+        return (Retouch(np.ones((2, 2), np.float32), 1.0),)
 
     rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
     roles, *_ = hold(rows, 80, retouch=retouch)
@@ -287,11 +287,11 @@ def test_roles_and_guesses_do_not_wait_for_retouches():
     assert roles.keys() == {1, 2, 3}
     for role in roles.values():
         found = role.retouch(0)
-        assert found is not None and (found == 1).all()
+        assert found is not None and (found.gain == 1).all()
 
 
 def test_a_retouch_that_fails_fails_the_drawing():
-    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         raise RuntimeError("no retouch")
 
     roles, *_ = hold([row(i) for i in range(20)], 20, retouch=retouch)
@@ -304,7 +304,7 @@ def test_a_run_that_fails_leaves_no_retouch_waiting():
     asked: list[int] = []
     go_on = threading.Event()
 
-    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         asked.append(role.donors[0])
         go_on.wait(60)
         return ()
@@ -331,7 +331,7 @@ def test_a_run_that_fails_leaves_no_retouch_waiting():
 def test_pictures_do_not_pile_up_behind_a_slow_retouch():
     slow = threading.Event()
 
-    def retouch(shots: Sequence[Shot], role: Role) -> tuple[np.ndarray, ...]:
+    def retouch(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         slow.wait(0.05)
         return ()
 

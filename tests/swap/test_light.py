@@ -198,6 +198,36 @@ def test_contrast_follows_that_of_the_source():
         assert look(done, region, unit).contrast == pytest.approx(asked.contrast, rel=0.05)
 
 
+def test_a_bold_face_has_more_contrast_than_the_source_and_no_more_than_its_portrait():
+    donor, source, region, unit = both(9, 33)
+    out, low = put(donor, source, region, unit), low_band(source, region, unit)
+    has = look(out, region, unit)
+    asked = Look(has.contrast * 0.7, float("nan"))
+    found = [
+        look(matched(out, low, region, unit, asked, np.random.default_rng(0), bold), region, unit).contrast
+        for bold in (1.0, 1.2, 1.4, 2.0, 4.0)
+    ]
+    assert found == pytest.approx([has.contrast * gain for gain in (0.7, 0.84, 0.98, 1, 1)], rel=0.05)
+    # where footage has more than the portrait, it is met as ever
+    asked = Look(has.contrast * 1.15, float("nan"))
+    plain, bold = (matched(out, low, region, unit, asked, np.random.default_rng(0), b) for b in (1.0, 2.0))
+    np.testing.assert_array_equal(plain, bold)
+
+
+def test_a_bold_face_is_sharper_only_where_it_is_small():
+    donor, source, region, unit = both(9, 33)
+    out, low = put(donor, source, region, unit), low_band(source, region, unit)
+    asked = Look(float("nan"), look(cv2.GaussianBlur(source, (0, 0), 1.1), region, unit).fine)
+
+    def fine(bold: float, times: float) -> float:
+        done = matched(out, low, region, unit * times, asked, np.random.default_rng(0), bold)
+        return look(done, region, unit).fine
+
+    small, large = 20 / unit, 80 / unit
+    assert fine(1.8, small) > 1.3 * fine(1.2, small)
+    assert fine(1.8, large) == pytest.approx(fine(1.2, large)) and fine(1.8, large) <= fine(1.0, large)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),

@@ -146,21 +146,20 @@ def attributes(
 
 
 @app.command()
-def variation(
+def traits(
+    faces: Annotated[
+        Path, typer.Option(help="Folder or tar of the portraits that donors are made from.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
-    donors: Annotated[Path | None, typer.Option(help="File of donors (default: the shipped one).")] = None,
 ) -> None:
-    """Find the directions in which donors' faces differ, along which swap retouches them: ten seconds."""
-    if donors is not None and not donors.is_file():
-        raise InputError(f"--donors {donors}: no such file; give a file of donors")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; give a folder")
-    from vidanon.train.variation import train_variation
+    """Bring the portraits' light and shade onto one mesh, of which swap mixes other people: ten seconds."""
+    _check_places(faces, out)
+    from vidanon.train.traits import train_traits
 
     terminal = Terminal()
     with _disk(out):
-        model = train_variation(donors, out)
-    terminal.result(f"variation: {model}")
+        model = train_traits(faces, out, _Lines(terminal))
+    terminal.result(f"traits: {model}")
 
 
 def _check(faces: Path, teacher: Path, out: Path, kind: str) -> None:

@@ -17,15 +17,15 @@ from vidanon.recognise.student import load_student
 from vidanon.runtime.device import Runtime
 from vidanon.swap.attributes import load_attributes
 from vidanon.swap.audition import audition
-from vidanon.swap.base import Shot
+from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import Casting, Role
 from vidanon.swap.composite import Composer
 from vidanon.swap.donors import donors_from_folder, load_donors
 from vidanon.swap.guess import guesser
 from vidanon.swap.retouch import Retoucher
-from vidanon.swap.variation import load_variation
+from vidanon.swap.traits import load_traits
 from vidanon.track.plan import Plan
-from vidanon.types import FloatArray, Frame, RunReport
+from vidanon.types import Frame, RunReport
 
 
 def make_swap(
@@ -53,9 +53,9 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    retouch, guess = Retoucher(composer, student, load_variation(), key), guesser(student, attributes)
+    retouch, guess = Retoucher(composer, student, load_traits(), key), guesser(student, attributes)
 
-    def retouches(shots: Sequence[Shot], role: Role) -> tuple[FloatArray, ...]:
+    def retouches(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         chosen = [actors[donor] for donor in role.donors]
         return retouch(shots, role.shape, chosen) if chosen else ()
 

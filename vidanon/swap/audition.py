@@ -18,7 +18,7 @@ from vidanon.faces.gather import gather
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import eye_distance, yaw
 from vidanon.swap.attributes import Look
-from vidanon.swap.base import Shot
+from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import Casting, Role
 from vidanon.swap.patches import to_patch, unmirrored
 from vidanon.track.plan import Plan
@@ -27,7 +27,7 @@ from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 SHOT = 160  #: px, side of the patches kept
 Guess = Callable[[Sequence[Shot]], Look]
-Retouch = Callable[[Sequence[Shot], Role], tuple[FloatArray, ...]]  #: of the role's donors
+Retouching = Callable[[Sequence[Shot], Role], tuple[Retouch, ...]]  #: of the role's donors
 
 
 def audition(
@@ -36,7 +36,7 @@ def audition(
     casting: Casting,
     finder: MeshFinder,
     guess: Guess,
-    retouch: Retouch,
+    retouch: Retouching,
     protect: ProtectSettings,
     swap: SwapSettings,
     workers: int = 1,
@@ -57,7 +57,7 @@ def audition(
             by_frame[row.frame].append(row)
     shots: dict[int, list[tuple[float, Shot]]] = defaultdict(list)
     roles: dict[int, Role] = {}
-    sought: list[Future[tuple[FloatArray, ...]]] = []
+    sought: list[Future[tuple[Retouch, ...]]] = []
     last = max(by_frame, default=-1)
     retouching = ThreadPoolExecutor(workers, "retouch")
     finished = False

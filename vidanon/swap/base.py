@@ -37,3 +37,11 @@ class Shot:
             return self
         patch = cv2.resize(self.patch, (side, side), interpolation=cv2.INTER_AREA)
         return Shot(np.asarray(patch, np.float32), self.mesh * np.float32(side / size))
+
+
+@dataclass(frozen=True)
+class Retouch:
+    """What makes a donor's portrait another person's, for one track."""
+
+    gain: FloatArray  #: (N, N) over the portrait: how much lighter or darker it becomes there, as a share
+    contrast: float  #: times the source's, that the drawn face may have, if that is no more than the portrait's

@@ -22,16 +22,16 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
-from vidanon.swap.base import Shot
+from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 10  #: donors drawn at once, in a first look
+FIRST = 30  #: donors drawn at once, in a first look
 CANDIDATES = 6  #: of them drawn and compared again
-MOST = 30  #: compared where few are unlike enough
+MOST = 48  #: compared where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
@@ -39,11 +39,11 @@ STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.15  #: below the threshold: what the surrogate says is not what another recogniser would
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
-_TONE, _AGE = 22.0, 18.0  #: degrees, years: differences that count as one
-_NEAR = 10.0  #: what a similarity nearer to the source by 1 costs, differences
+_TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
+_NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _CHOICE = 4  #: donors that the key chooses among, at least, where so many are unlike enough
-_GENDER = 4.0  #: differences that another apparent gender counts for
+_GENDER = 30.0  #: differences that another apparent gender counts for
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
 _DOUBT = 0.85
 _TAKEN = 0.5  #: similarity above which two donors look alike
@@ -56,9 +56,9 @@ class Role:
     donors: tuple[int, ...]  #: indices, best first; empty: none was different enough
     shape: Floats  #: (468, 3) the source's mean shape in the common frame
     #: asked when the first face is drawn: of the donors' portraits, one each; none: they are drawn as they are
-    retouches: Callable[[], tuple[FloatArray, ...]] = tuple
+    retouches: Callable[[], tuple[Retouch, ...]] = tuple
 
-    def retouch(self, turn: int) -> FloatArray | None:
+    def retouch(self, turn: int) -> Retouch | None:
         """Of the donor whose turn it is."""
         found = self.retouches()
         return found[turn] if found else None

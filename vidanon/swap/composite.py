@@ -11,7 +11,7 @@ import numpy as np
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
-from vidanon.swap.base import Donor
+from vidanon.swap.base import Donor, Retouch
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
 from vidanon.swap.light import Look, look, low_band, luma, matched, relit, smoothed, to_rgb
@@ -23,8 +23,6 @@ from vidanon.swap.warp import Portrait, portrait_map, retouch_at
 from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
-#: of the footage's contrast and sharpness, that a portrait is drawn with: a retouch adds to both
-_CALM, _SOFTER = 0.96, 0.82
 _LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
 _MARGIN = 0.18  #: of the eye distance around the oval that is worked on
 
@@ -113,7 +111,7 @@ class Composer:
         wanted: Look | None,
         rng: np.random.Generator,
         gaze: tuple[float, float] = (float("nan"), float("nan")),
-        retouch: FloatArray | None = None,
+        retouch: Retouch | None = None,
         outline: float = 0.0,
         others: FloatArray | None = None,
     ) -> Drawn:
@@ -152,16 +150,15 @@ class Composer:
         if actor.eyeballs is None:
             raise ValueError(f"donor {actor.donor.name}: its eyes are not seen")
         donor = draw_eyes(donor, target, actor.eyeballs, np.array(gaze, np.float32))
+        if retouch is not None:
+            gain = 1 + retouch_at(retouch.gain, found.where, actor.donor.image.shape[0])
+            donor = np.clip(donor * to_rgb(gain), 0, 1)
         shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
         source_low, donor_low = low_band(source, face, unit), low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
         wanted = wanted or look(source, inner(at), unit)
-        wanted = Look(_CALM * wanted.contrast, _SOFTER * wanted.fine)
-        donor = matched(donor, source_low, inner(at), unit, wanted, rng)
-        if retouch is not None:
-            gain = 1 + retouch_at(retouch, found.where, actor.donor.image.shape[0])
-            donor = np.clip(donor * to_rgb(gain), 0, 1)
+        donor = matched(donor, source_low, inner(at), unit, wanted, rng, 1.0 if retouch is None else retouch.contrast)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         grey, inside = np.zeros_like(mask), np.zeros_like(mask)

@@ -23,6 +23,9 @@ _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
+_CRISP = 0.6  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
+_CRISPER = 0.5  #: times the footage's, for each time of the contrast, that a small one has more
+_SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on _CRISP
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
 
@@ -90,18 +93,31 @@ def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:
 
 
 def matched(
-    donor: FloatArray, donor_low: FloatArray, region: FloatArray, unit: float, wanted: Look, rng: np.random.Generator
+    donor: FloatArray,
+    donor_low: FloatArray,
+    region: FloatArray,
+    unit: float,
+    wanted: Look,
+    rng: np.random.Generator,
+    bold: float = 1.0,
 ) -> FloatArray:
-    """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``."""
+    """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``.
+
+    bold: times the contrast wanted, at least 1, that it may have, but no more than it has by itself; how sharp it is
+    then, :func:`_crisp` says.
+    """
     has = look(donor, region, unit)
     out = donor
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
         gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
+        gain = max(gain, min(bold * gain, 1.0))
         out = np.asarray(donor_low + (donor - donor_low) * np.float32(gain), np.float32)
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
-            out = _softened(out, region, wanted.fine)
+            crisp = _crisp(bold, unit) * wanted.fine
+            if has.fine > crisp:
+                out = _softened(out, region, crisp)
         elif wanted.fine > has.fine * 1.05:
             missing = float(np.sqrt(wanted.fine**2 - has.fine**2))
             # softened a little, as a codec leaves it
@@ -110,6 +126,13 @@ def matched(
             strength = min(missing / max(_fine(grain, region > 0.5), 1e-6), _GRAIN)
             out = np.asarray(out + to_rgb(grain * np.float32(strength)), np.float32)
     return np.asarray(np.clip(out, 0, 1), np.float32)
+
+
+def _crisp(bold: float, unit: float) -> float:
+    """Times the sharpness wanted that a bold face has: more only where the face is so small that its finest structure
+    is what recognisers see."""
+    small = float(np.clip(2 - unit / _SMALL, 0, 1))
+    return 1.0 if bold == 1 else _CRISP + small * _CRISPER * (bold - 1)
 
 
 def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:

@@ -1,56 +1,60 @@
 """Retouch a donor's portrait for one track, so that the drawn face is a stranger's to a recogniser.
 
-What the source's hair, outline and light still say of it is made up for in the new face: it is made another person's
-along the directions in which people's faces differ (:mod:`vidanon.swap.variation`), found once for a track through the
-project's own recogniser by steps along its gradient through transformed inputs (Xie et al. 2019). A retouch lies on the
-portrait and so moves with the face.
-
-Where the source is still known after that, and only there, the new face may have more contrast than its portrait:
-strong features tell people apart, and look like paint.
+What the source's hair, outline and light still say of it is made up for in the new face: as in a photofit, its brows
+and eyes, its nose, its mouth and its forehead become mixes of other people's (:mod:`vidanon.swap.traits`). The mix is
+found once for a track through the project's own recogniser, by steps along its gradient through transformed inputs
+(Xie et al. 2019). A retouch lies on the portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
-source as surely as one that is more alike. And it begins at a secret place, so that who knows the program cannot draw
-the face again to see what was changed.
+source as surely as one that is more alike. It begins at a secret place, of which little is left where the search ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
-from vidanon.faces.mesh_points import five
+from vidanon.faces.mesh_points import eye_distance, five
 from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Description
 from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
-from vidanon.swap.base import Shot
+from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.light import LUMA, low_band
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
-from vidanon.swap.variation import SIDE, Variation, detail, place
+from vidanon.swap.traits import REGIONS, SIDE, Traits, detail, place
 from vidanon.swap.wide import VIEWS, wider
 from vidanon.types import FloatArray
 
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
-_FAR = 2.0  #: deviations along each direction, at most
-_SECRET = 0.6  #: deviation of where it begins, a share of _FAR
-_CALM, _BOLD = 0.92, 1.4  #: times the portrait's own contrast that the face may have at first, and then
-_LEFT = -0.07  #: the likeness from which on it may have more
-_STEPS, _BOLDER = 8, 6  #: of the search, at first and where the contrast was raised
+_AGE = 20.0  #: years: a deviation, of how much less is taken at first from people who look older or younger
+_OTHER = -24.0  #: logarithm of the share that people of the other gender have
+_STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
+_CONTRAST = 1.1  #: times what people's own is
+_CALM, _BOLD = 1.1, 2.1  #: times the source's contrast that the drawn face may have at first, and at most
+_MORE = 1.3  #: times as much each time
+_KNOWN = 0.08  #: how much more likeness than there may be left lets the contrast rise by one
+_STEPS = 8  #: of the search, between two drawings
+_CALMLY, _MOST = 2, 5  #: drawings before the contrast is raised, and in all
 _BATCH = 3  #: looks of one step
-_RATE = 0.22
+_RATE = 1.0
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
 _TINY = 1e-8
 _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to have
 _SLACK = 0.05  #: how much below that a likeness may be
+_BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
+_LEFT = (-0.13, -0.06)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
-_COST = 1.2  #: of a change by the whole brightness, everywhere
+#: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
+_APART = 0.35
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class _Look:
     view: tuple[float, float]
     to_crop: torch.Tensor  #: (2, 3)
     wanted: float  #: likeness
-    known: torch.Tensor  #: (D,) what it is compared with
+    known: torch.Tensor  #: (D,) the source, that is to be a stranger
+    usual: torch.Tensor  #: (D,) the usual face drawn there, from which the new one is to differ
 
 
 @dataclass(frozen=True)
@@ -69,80 +74,117 @@ class _Face:
     """An actor drawn over a shot."""
 
     drawn: torch.Tensor  #: (1, 3, S, S)
+    gain: torch.Tensor  #: (1, 1, S, S) of the retouch with which it was drawn
+    low: torch.Tensor  #: (1, 3, S, S) its low band, which is the source's
     where: torch.Tensor  #: (1, S, S, 2) in the portrait, [-1, 1]
     share: torch.Tensor  #: (S, S) of the new face
+    contrast: float  #: the source's over the low band
 
-    def retouched(self, retouch: torch.Tensor) -> torch.Tensor:
-        """(SIDE, SIDE) -> (1, 3, S, S), as :meth:`Composer.draw` draws it."""
-        gain = functional.grid_sample(retouch[None, None], self.where, align_corners=False) * self.share
-        return (self.drawn * (1 + gain)).clamp(0, 1)
+    def retouched(self, retouch: torch.Tensor, contrast: float) -> torch.Tensor:
+        """(SIDE, SIDE), times the source's contrast -> (1, 3, S, S), about as :meth:`Composer.draw` draws it."""
+        away = self.drawn * ((1 + _at(retouch, self.where)) / (1 + self.gain)) - self.low
+        away = away * (contrast * self.contrast / _deviation(away, self.share)).clamp(max=1)
+        return (self.drawn + self.share * (self.low + away - self.drawn)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class _Canvas:
     """A portrait to be retouched."""
 
-    own: torch.Tensor  #: (SIDE, SIDE) its detail
-    directions: torch.Tensor  #: (K, SIDE, SIDE)
+    own: torch.Tensor  #: (SIDE, SIDE) its light and shade
+    faces: torch.Tensor  #: (N, SIDE, SIDE) other people's
+    regions: torch.Tensor  #: (REGIONS, SIDE, SIDE) shares of a place
     place: torch.Tensor  #: (SIDE, SIDE) in [0, 1], where it may be changed
 
-    def retouch(self, code: torch.Tensor, contrast: float) -> torch.Tensor:
-        """(K,), times the portrait's own contrast that there may be -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
-        change = torch.einsum("k,khw->hw", _FAR * torch.tanh(code), self.directions)
-        whole = self.own + change
-        calmed = (contrast * self._contrast(self.own) / self._contrast(whole)).clamp(max=1)
-        change = (calmed * whole - self.own) * (self.place > 0)
+    def retouch(self, code: torch.Tensor) -> torch.Tensor:
+        """(REGIONS, N) logarithms of shares -> (SIDE, SIDE) in [-DARKER, LIGHTER]."""
+        mixes = torch.softmax(code, 1) @ self.faces.flatten(1)
+        mix = (mixes.view_as(self.regions) * self.regions).sum(0)
+        usual = self._contrast(self.faces).median()
+        mix = mix * (_CONTRAST * usual / self._contrast(mix)).clamp(*_STRETCH)
+        change = (mix - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def strength(self, retouch: torch.Tensor) -> torch.Tensor:
-        """Mean square over the face."""
-        return (retouch.square() * self._share()).sum()
-
-    def _share(self) -> torch.Tensor:
-        return self.place / self.place.sum().clamp(min=_TINY)
+    def finished(self, code: torch.Tensor, contrast: float) -> Retouch:
+        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
-        share = self._share()
-        return (((seen - (share * seen).sum()).square() * share).sum() + _TINY).sqrt()
+        """(..., SIDE, SIDE) -> (...): its deviation from what is around, over the face."""
+        share = self.place / self.place.sum().clamp(min=_TINY)
+        return ((seen.square() * share).sum((-2, -1)) + _TINY).sqrt()
 
 
 class Retoucher:
     """Finds retouches; one method."""
 
-    def __init__(self, composer: Composer, student: Student, variation: Variation, key: bytes) -> None:
+    def __init__(self, composer: Composer, student: Student, traits: Traits, key: bytes) -> None:
         """key: secret; says where retouches begin."""
         self._composer = composer
         self._student = student
-        self._variation = variation
+        self._traits = traits
         self._key = key
 
-    def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[FloatArray, ...]:
-        """K >= 1 looks at the source and its mean shape -> for each actor (SIDE, SIDE) over its portrait, in
-        [-DARKER, LIGHTER]: how much lighter or darker it is drawn there, as a share."""
+    def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[Retouch, ...]:
+        """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
+        [-DARKER, LIGHTER]."""
         looks = self._looks(shots)
-        further, contrast = torch.zeros(len(self._variation.men)), _CALM
-        out: list[FloatArray] = []
+        further, contrast = torch.zeros(REGIONS, len(self._traits.faces)), _CALM
+        out: list[Retouch] = []
         for actor in actors:
             rng = generator(self._key, b"vidanon retouch", actor.donor.name)
-            start = torch.from_numpy(rng.normal(0, _SECRET, len(further)).astype(np.float32))
-            # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
-            code, canvas = start + further, self._canvas(actor)
+            start, canvas = self._start(actor, rng), self._canvas(actor)
             if not out:
-                faces = self._faces(shots, shape, actor, rng)
-                code = self._sought(start, code, canvas, faces, looks, contrast, _STEPS, rng)
-                if self._left(canvas.retouch(code, contrast), faces, looks) > _LEFT:
-                    contrast = _BOLD
-                    code = self._sought(start, code, canvas, faces, looks, contrast, _BOLDER, rng)
-            further = code - start
-            out.append(np.ascontiguousarray(canvas.retouch(code, contrast).numpy()))
+                code, contrast = self._found(start, canvas, shots, shape, actor, looks, rng)
+                further = code - start
+            # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
+            out.append(canvas.finished(start + further, contrast))
         return tuple(out)
+
+    def _found(
+        self,
+        code: torch.Tensor,
+        canvas: _Canvas,
+        shots: Sequence[Shot],
+        shape: Floats,
+        actor: Actor,
+        looks: Sequence[_Look],
+        rng: np.random.Generator,
+    ) -> tuple[torch.Tensor, float]:
+        """``code`` and the contrast for it."""
+        contrast, below, faces = _CALM, 1.0, self._faces(shots, shape, actor, rng, None)
+        looks = self._apart(looks, faces, canvas.retouch(self._mix(actor, np.zeros(code.shape))))
+        for drawing in range(1, _MOST + 1):
+            code = self._sought(code, canvas, faces, looks, contrast, below, rng)
+            if drawing == _MOST:
+                break
+            # drawn as it will be: the light and, in blurred footage, the sharpness of the source take much away
+            faces = self._faces(shots, shape, actor, rng, canvas.finished(code, contrast))
+            left = self._left(faces, looks)
+            if _LEFT[0] <= left <= _LEFT[1]:
+                break
+            below = _BELOW if left < _LEFT[0] else 1.0
+            if left > _LEFT[1] and drawing >= _CALMLY:
+                contrast = min(contrast * _MORE, _CALM + (left - _LEFT[1]) / _KNOWN, _BOLD)
+        return code, contrast
+
+    def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
+        """(REGIONS, N) logarithms of shares: for each region a secret mix of people of the donor's gender, more of
+        those about its age."""
+        age = self._traits.age
+        fits = -(((age - actor.donor.age) / _AGE) ** 2) / 2
+        return self._mix(actor, fits + rng.gumbel(size=(REGIONS, len(age))))
+
+    def _mix(self, actor: Actor, fits: Floats) -> torch.Tensor:
+        """The same, of people of the donor's gender alone; the search does not leave it."""
+        same = (self._traits.female >= 0.5) == (actor.donor.female >= 0.5)
+        return torch.from_numpy(np.where(same, fits, _OTHER).astype(np.float32))
 
     def _canvas(self, actor: Actor) -> _Canvas:
         points = actor.fitted.points * np.float32(SIDE / actor.donor.image.shape[0])
         small = cv2.resize(actor.donor.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         own = detail(small.astype(np.float32) / np.float32(255), points)
-        directions = self._variation.on(points, self._composer.triangles, actor.donor.female)
-        return _Canvas(*(torch.from_numpy(each) for each in (own, directions, place(points))))
+        faces, regions = self._traits.on(points, self._composer.triangles)
+        return _Canvas(*(torch.from_numpy(each) for each in (own, faces, regions, place(points))))
 
     def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
         crops, looks = [], []
@@ -153,53 +195,71 @@ class Retoucher:
                 looks.append((number, view, to_crop, wanted))
         with torch.no_grad():
             known = self._student.embed_tensor(torch.cat(crops)).cpu()
-        return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
+        return [_Look(*each, embedding, 0 * embedding) for each, embedding in zip(looks, known, strict=True)]
 
-    def _faces(self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator) -> list[_Face]:
-        offset = self._composer.shapes.offset(actor.shape, shape)
-        faces = []
-        for shot in shots:
-            drawn = self._composer.draw(shot.patch, shot.mesh, offset, actor, None, rng, outline=WIDER).patch
-            where, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER)
-            where = (where + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
-            faces.append(_Face(_tensor(drawn), torch.from_numpy(where)[None], torch.from_numpy(share)))
-        return faces
+    def _apart(self, looks: Sequence[_Look], faces: Sequence[_Face], retouch: torch.Tensor) -> list[_Look]:
+        """The looks, ``retouch`` being that to the usual face."""
+        with torch.no_grad():
+            crops = [self._crop(faces[look.shot].retouched(retouch, _CALM), look.to_crop) for look in looks]
+            usual = self._student.embed_tensor(torch.cat(crops)).cpu()
+        return [replace(look, usual=each) for look, each in zip(looks, usual, strict=True)]
 
-    def _left(self, retouch: torch.Tensor, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
+    def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
         """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
         better, for one frame is enough to tell a person."""
         own = [look for look in looks if look.view == VIEWS[0]]
         with torch.no_grad():
-            crops = [self._crop(faces[look.shot].retouched(retouch), look.to_crop) for look in own]
+            crops = [self._crop(faces[look.shot].drawn, look.to_crop) for look in own]
             alike = self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([look.known for look in own])
         return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
+    def _faces(
+        self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator, retouch: Retouch | None
+    ) -> list[_Face]:
+        offset = self._composer.shapes.offset(actor.shape, shape)
+        faces = []
+        for shot in shots:
+            drawn = self._composer.draw(
+                shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch, outline=WIDER
+            ).patch
+            traced, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER)
+            traced = (traced + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
+            where, inside = torch.from_numpy(traced)[None], torch.from_numpy(share)
+            gain = inside * 0 if retouch is None else _at(torch.from_numpy(retouch.gain), where)
+            unit = float(eye_distance(shot.mesh))
+            low = low_band(drawn, share, unit)
+            contrast = float(_deviation(_tensor(shot.patch - low_band(shot.patch, share, unit)), inside))
+            faces.append(_Face(_tensor(drawn), gain, _tensor(low), where, inside, contrast))
+        return faces
+
     def _sought(
         self,
-        start: torch.Tensor,
         code: torch.Tensor,
         canvas: _Canvas,
         faces: Sequence[_Face],
         looks: Sequence[_Look],
         contrast: float,
-        steps: int,
+        below: float,
         rng: np.random.Generator,
     ) -> torch.Tensor:
-        """``code`` after so many steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
-        imported. What it costs is counted from ``start``."""
-        first = canvas.retouch(start, contrast)
+        """``code`` after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
+        imported. below: times as much as too alike, that too little counts."""
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
-        for step in range(1, steps + 1):
-            code = code.requires_grad_(True)
+        for step in range(1, _STEPS + 1):
+            code = code.detach().requires_grad_(True)
             chosen = [looks[at] for at in rng.permutation(len(looks))[:_BATCH]]
-            retouch = canvas.retouch(code, contrast)
+            retouch = canvas.retouch(code)
             crops = []
             for look in chosen:
-                crops.append(self._crop(faces[look.shot].retouched(retouch), _jittered(look.to_crop, rng)))
-            alike = (self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([k.known for k in chosen])).sum(1)
+                crops.append(self._crop(faces[look.shot].retouched(retouch, contrast), _jittered(look.to_crop, rng)))
+            seen = self._student.embed_tensor(torch.cat(crops)).cpu()
+            alike, usual = (
+                (seen * torch.stack(with_what)).sum(1)
+                for with_what in ([look.known for look in chosen], [look.usual for look in chosen])
+            )
             beyond = alike - torch.tensor([look.wanted for look in chosen])
-            beyond = beyond.clamp(min=0) + (-_SLACK - beyond).clamp(min=0)
-            loss = beyond.square().mean() + _FIRM * beyond.mean() + _COST * canvas.strength(retouch - first)
+            beyond = beyond.clamp(min=0) + below * (-_SLACK - beyond).clamp(min=0)
+            loss = beyond.square().mean() + _FIRM * beyond.mean() + _APART * usual.mean()
             (gradient,) = torch.autograd.grad(loss, code)
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
@@ -212,6 +272,17 @@ class Retoucher:
         size = self._student.description.size
         grid = functional.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
+
+
+def _at(retouch: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """(SIDE, SIDE), (1, S, S, 2) in [-1, 1] -> (1, 1, S, S)."""
+    return functional.grid_sample(retouch[None, None], where, align_corners=False)
+
+
+def _deviation(away: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """(1, 3, S, S), (S, S) -> (): root of the mean square of its luma where the face is."""
+    luma = torch.einsum("nchw,c->hw", away, torch.from_numpy(LUMA))
+    return ((luma.square() * share).sum() / share.sum().clamp(min=_TINY) + _TINY).sqrt()
 
 
 def _theta(mesh: FloatArray, size: int, about: Description) -> torch.Tensor:

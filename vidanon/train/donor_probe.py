@@ -31,7 +31,7 @@ class Example:
 
     seen: ByteArray  #: (2, 112, 112, 3) uint8 RGB, as :func:`vidanon.swap.attributes.views` gives it
     female: float  #: 0 or 1
-    age: float  #: years
+    age: float  #: years; NaN where not judged
     source: str  #: the set it is from
 
 
@@ -60,18 +60,21 @@ def train_probes(examples: Sequence[Example], recogniser: Recogniser, seed: int)
     scale = _calibrated(sides, female)
     probe = _ridge(rows, 2 * female - 1, strength) * scale[0]
     probe[-1] += scale[1]
-    years, strength = _held_out(rows, age, source)
+    aged = np.isfinite(age)
+    rows_aged, age = rows[aged], age[aged]
+    years, strength = _held_out(rows_aged, age, source[aged])
     right, off = (sides * scale[0] + scale[1] > 0) == (female > 0.5), np.abs(years - age)
+    plain_aged = plain[aged]
     measured = {
         "faces": float(len(examples)),
         "gender right, as they are": float(right[plain].mean()),
         "gender right, worsened": float(right[~plain].mean()),
-        "age off by, as they are": float(off[plain].mean()),
-        "age off by, worsened": float(off[~plain].mean()),
+        "age off by, as they are": float(off[plain_aged].mean()),
+        "age off by, worsened": float(off[~plain_aged].mean()),
         "age off by, always the mean": float(np.abs(age - age.mean()).mean()),
-        "age correlation, as they are": float(np.corrcoef(years[plain], age[plain])[0, 1]),
+        "age correlation, as they are": float(np.corrcoef(years[plain_aged], age[plain_aged])[0, 1]),
     }
-    return Probes(probe.astype(np.float32), _ridge(rows, age, strength).astype(np.float32), measured)
+    return Probes(probe.astype(np.float32), _ridge(rows_aged, age, strength).astype(np.float32), measured)
 
 
 def _view(seen: ByteArray, number: int, generator: np.random.Generator) -> ByteArray:
