@@ -24,7 +24,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
 _CRISP = 0.6  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
-_CRISPER = 0.5  #: times the footage's, for each time of the contrast, that a small one has more
+_CRISPER = 1.0  #: times the footage's, for each time of the contrast above _BOLD, that a small one has more
+_BOLD = 1.3
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on _CRISP
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
@@ -132,7 +133,7 @@ def _crisp(bold: float, unit: float) -> float:
     """Times the sharpness wanted that a bold face has: more only where the face is so small that its finest structure
     is what recognisers see."""
     small = float(np.clip(2 - unit / _SMALL, 0, 1))
-    return 1.0 if bold == 1 else _CRISP + small * _CRISPER * (bold - 1)
+    return 1.0 if bold == 1 else _CRISP + small * _CRISPER * max(bold - _BOLD, 0.0)
 
 
 def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:
