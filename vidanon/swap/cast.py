@@ -30,14 +30,14 @@ from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
 FIRST = 30  #: donors drawn at once, in a first look
-CANDIDATES = 6  #: of them drawn and compared again
+CANDIDATES = 8  #: of them drawn and compared again
 MOST = 48  #: compared where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
-_MARGIN = 0.15  #: below the threshold: what the surrogate says is not what another recogniser would
+_MARGIN = 0.4  #: below the threshold: what the surrogate says is not what another recogniser would
 _SURELY = 0.18  #: so far below it donors are as good as one another
 _FAIR = 0.07  #: elsewhere, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are

@@ -51,10 +51,10 @@ _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to
 _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_LEFT = (-0.13, -0.06)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
+_LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
-_APART = 0.35
+_APART = 0.5
 
 
 @dataclass(frozen=True)
