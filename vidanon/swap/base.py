@@ -29,6 +29,7 @@ class Shot:
 
     patch: FloatArray  #: (S, S, 3) R'G'B' in [0, 1]
     mesh: FloatArray  #: (468, 3) px of the patch
+    shrunk: float = 1.0  #: px of the footage per px of the patch
 
     def within(self, side: int) -> Shot:
         """The same, of ``side`` px at most."""
@@ -36,7 +37,7 @@ class Shot:
         if size <= side:
             return self
         patch = cv2.resize(self.patch, (side, side), interpolation=cv2.INTER_AREA)
-        return Shot(np.asarray(patch, np.float32), self.mesh * np.float32(side / size))
+        return Shot(np.asarray(patch, np.float32), self.mesh * np.float32(side / size), self.shrunk * size / side)
 
 
 @dataclass(frozen=True)

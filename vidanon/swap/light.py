@@ -129,10 +129,15 @@ def matched(
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
+def smallness(unit: float) -> float:
+    """px between the eyes -> 1 for a small face, 0 for a large one."""
+    return float(np.clip(2 - unit / _SMALL, 0, 1))
+
+
 def _crisp(bold: float, unit: float) -> float:
     """Times the sharpness wanted that a bold face has: more only where the face is so small that its finest structure
     is what recognisers see."""
-    small = float(np.clip(2 - unit / _SMALL, 0, 1))
+    small = smallness(unit)
     return 1.0 if bold == 1 else _CRISP + small * _CRISPER * max(bold - _BOLD, 0.0)
 
 

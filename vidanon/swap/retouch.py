@@ -26,7 +26,7 @@ from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.light import LUMA, low_band
+from vidanon.swap.light import LUMA, low_band, smallness
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
 from vidanon.swap.traits import REGIONS, SIDE, Traits, detail, place
@@ -38,7 +38,8 @@ _AGE = 20.0  #: years: a deviation, of how much less is taken at first from peop
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
 _CONTRAST = 1.2  #: times what people's own is
-_CALM, _BOLD = 1.1, 2.4  #: times the source's contrast that the drawn face may have at first, and at most
+_CALM = 1.1  #: times the source's contrast that the drawn face may have at first
+_BOLD = (2.4, 1.5)  #: the same, at most: of a small face, of a large one
 _MORE = 1.3  #: times as much each time
 _KNOWN = 0.08  #: how much more likeness than there may be left lets the contrast rise by one
 _STEPS = 8  #: of the search, between two drawings
@@ -152,6 +153,8 @@ class Retoucher:
     ) -> tuple[torch.Tensor, float]:
         """``code`` and the contrast for it."""
         contrast, below, faces = _CALM, 1.0, self._faces(shots, shape, actor, rng, None)
+        small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
+        bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
         looks = self._apart(looks, faces, canvas.retouch(self._mix(actor, np.zeros(code.shape))))
         for drawing in range(1, _MOST + 1):
             code = self._sought(code, canvas, faces, looks, contrast, below, rng)
@@ -164,7 +167,7 @@ class Retoucher:
                 break
             below = _BELOW if left < _LEFT[0] else 1.0
             if left > _LEFT[1] and drawing >= _CALMLY:
-                contrast = min(contrast * _MORE, _CALM + (left - _LEFT[1]) / _KNOWN, _BOLD)
+                contrast = min(contrast * _MORE, _CALM + (left - _LEFT[1]) / _KNOWN, bold)
         return code, contrast
 
     def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
