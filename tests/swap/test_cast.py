@@ -179,6 +179,15 @@ def test_a_donor_that_leaves_the_source_recognisable_is_never_chosen():
         assert not set(world.choose(key=str(key).encode() * 8).donors) & set(like)
 
 
+def test_of_those_who_leave_something_to_know_the_least_known_play():
+    """Also where the key then has fewer to choose from."""
+    world = World()
+    for d in range(COUNT):
+        world.like(d, 40, 0.12 if d < 3 else 0.22)  # likeness of .14, of .27; .3 is a match
+    chosen = {world.choose(key=str(key).encode() * 8).donors[0] for key in range(12)}
+    assert chosen <= {0, 1, 2} and len(chosen) > 1
+
+
 def test_where_those_nearest_in_looks_are_alike_the_search_goes_on_until_the_key_has_a_choice():
     near = range(14)
     world = World(looks=[PLAIN if d in near else Look(0.5, 70.0, 20.0) for d in range(COUNT)])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import vidanon.swap.retouch
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Retouch, Shot
@@ -131,6 +132,19 @@ def test_one_key_gives_one_retouch_and_another_gives_another():
     assert np.corrcoef(first.gain.ravel(), other.gain.ravel())[0, 1] < 0.9
 
 
+def test_new_faces_differ_from_the_usual_one_so_keys_give_others(monkeypatch):
+    """Without that, all searches end near one face."""
+    keys = [b"one", b"two", b"three"]
+
+    def alike() -> float:
+        gains = [retoucher(key)(shots(20), shape_of(20), [swapkit.actors()[26]])[0].gain.ravel() for key in keys]
+        return float(np.corrcoef(gains)[np.triu_indices(len(keys), 1)].mean())
+
+    apart = alike()
+    monkeypatch.setattr(vidanon.swap.retouch, "_APART", 0.0)
+    assert apart < alike() - 0.1
+
+
 def half() -> Retouch:
     """Lighter above the middle of the portrait."""
     gain = np.zeros((SIDE, SIDE), np.float32)
@@ -169,6 +183,22 @@ def test_what_is_left_to_know_takes_more_contrast_and_no_more_than_is_allowed():
     contrasts = {case: retouch(*case).contrast for case in (*CASES, (20, 20), (5, 5))}
     assert max(contrasts.values()) <= max(_BOLD) and min(contrasts.values()) >= _CALM
     assert max(contrasts[20, 20], contrasts[5, 5]) > min(contrasts[case] for case in CASES)
+
+
+def test_only_a_small_face_gets_bold():
+    """A person who plays themself, filmed from far away and from near."""
+    for shrunk in (0.6, 3.0):
+        near = [Shot(shot.patch, shot.mesh, shrunk) for shot in shots(20)]
+        found = retoucher()(near, shape_of(20), [swapkit.actors()[20]])[0]
+        assert (found.contrast > max(_CALM, _BOLD[1])) == (shrunk < 1)
+
+
+def test_a_look_that_is_made_smaller_knows_how_large_it_was():
+    shot = shots(20)[0]
+    smaller = shot.within(SIZE // 4)
+    assert smaller.patch.shape[0] == SIZE // 4 and smaller.shrunk == 4 and shot.shrunk == 1
+    np.testing.assert_allclose(smaller.mesh * smaller.shrunk, shot.mesh, rtol=1e-5)
+    assert smaller.within(SIZE // 4) is smaller and smaller.within(SIZE // 8).shrunk == 8
 
 
 @pytest.mark.parametrize("place", [0.0, 1.0])

@@ -1,4 +1,4 @@
-"""The traits of people who do not exist: the recipe's, from the shipped donors, on one mesh and in four regions."""
+"""The traits of people who do not exist: the recipe's, from synthetic portraits, on one mesh and in four regions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,37 @@ from vidanon.faces.mesh_points import LIPS_OUTER, NOSE, OVAL, RIGHT_BROW
 from vidanon.swap.traits import REGIONS, SIDE, detail, load_traits, place, regions, write_traits
 
 
-def test_the_shipped_file_is_what_the_recipe_makes(tmp_path: Path) -> None:
-    """Anybody can make it again from the donors alone."""
-    assert main(["train", "traits", "--out", str(tmp_path)]) == 0
+def test_the_shipped_file_is_what_the_recipe_makes(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can make it again from the portraits alone."""
+    monkeypatch.setenv("VIDANON_MODELS", str(test_data / "detectors"))
+    portraits = str(test_data / "faces" / "donors384.tar")
+    assert main(["train", "traits", "--faces", portraits, "--out", str(tmp_path)]) == 0
     made, shipped = load_traits(tmp_path / "traits.safetensors"), load_traits()
     np.testing.assert_allclose(made.mesh, shipped.mesh, atol=1e-3)
-    assert made.faces.shape == shipped.faces.shape == (len(swapkit.donors()), SIDE, SIDE)
+    assert made.faces.shape == shipped.faces.shape == (108, SIDE, SIDE)
     np.testing.assert_allclose(made.faces, shipped.faces, atol=5e-3)
-    np.testing.assert_array_equal(shipped.female, np.float32([donor.female for donor in swapkit.donors()]))
-    np.testing.assert_array_equal(shipped.age, np.float32([donor.age for donor in swapkit.donors()]))
+    np.testing.assert_array_equal(made.female, shipped.female)
+    np.testing.assert_array_equal(made.age, shipped.age)
+
+
+def test_people_of_both_genders_and_all_ages_have_traits() -> None:
+    traits = load_traits()
+    assert set(traits.female) == {0, 1} and 0.4 < traits.female.mean() < 0.6
+    for which in (0, 1):
+        ages = traits.age[traits.female == which]
+        assert (ages < 30).sum() > 8 and (ages > 55).sum() > 8
+
+
+def test_other_pictures_are_refused(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIDANON_MODELS", str(test_data / "detectors"))
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "female_000.png"), np.full((384, 384, 3), 90, np.uint8))
+    assert main(["train", "traits", "--faces", str(tmp_path / "in"), "--out", str(tmp_path / "run")]) == 3
+    assert "no portrait in it is of use" in capsys.readouterr().err
 
 
 def test_faces_are_even_on_both_sides_and_lie_in_the_middle_of_the_face() -> None:
@@ -95,10 +117,11 @@ def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"), [("--donors none --out run", 3, "--donors none"), ("--out file", 2, "--out file")]
+    ("words", "code", "says"),
+    [("--faces none --out run", 3, "--faces none"), ("--faces . --out file", 2, "--out file")],
 )
 def test_wrong_words_are_named(
-    words: str, code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    words: str, code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
