@@ -39,7 +39,7 @@ STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _MARGIN = 0.4  #: below the threshold: what the surrogate says is not what another recogniser would
 _SURELY = 0.18  #: so far below it donors are as good as one another
-_FAIR = 0.07  #: elsewhere, how much more alike than the least alike one they may be
+_FAIR = 0.05  #: elsewhere, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
@@ -111,10 +111,10 @@ class Casting:
         sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
         # what is unlike by little on a few frames is recognised on others
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
-        fair = [d for d in usable if margins[d] <= max(margins[usable[0]] + _FAIR, -_SURELY)]
-        usable = fair if len(fair) >= STAND_BY else usable[:STAND_BY]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
-        return Role(tuple(_by_key(cost, scores)[:STAND_BY]), shape)
+        order = _by_key(cost, scores)
+        order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_SURELY))  # they stand by
+        return Role(tuple(order[:STAND_BY]), shape)
 
     def _free(self, taken: Iterable[int]) -> list[int]:
         others = list(taken)
