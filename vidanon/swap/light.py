@@ -25,7 +25,7 @@ _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match 
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
 #: times the footage's sharpness that a bold face has, a large one, a small one: then it flickers no more than a plain one
 _CRISP = (0.5, 0.6)
-_CRISPER = 1.3  #: times the footage's, for each time of the contrast above _BOLD, that a small one has more
+_CRISPER = 1.1  #: times the footage's, for each time of the contrast above _BOLD, that a small one has more
 _BOLD = 1.6
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on none
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
