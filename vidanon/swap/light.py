@@ -23,10 +23,9 @@ _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
-#: times the footage's sharpness that a bold face has, a large one, a small one: then it flickers no more than a plain one
-_CRISP = (0.5, 0.6)
-_CRISPER = 1.1  #: times the footage's, for each time of the contrast above _BOLD, that a small one has more
-_BOLD = 1.6
+_CRISP = 0.5  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
+_CRISPER = 1.3  #: times the footage's, for each time of the contrast above _BOLD, a small one has more
+_BOLD = 1.6  #: times the contrast
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on none
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
@@ -139,7 +138,7 @@ def _crisp(bold: float, unit: float) -> float:
     """Times the sharpness wanted that a bold face has: more only where the face is so small that its finest structure
     is what recognisers see."""
     small = smallness(unit)
-    return 1.0 if bold == 1 else _CRISP[0] + small * (_CRISP[1] - _CRISP[0] + _CRISPER * max(bold - _BOLD, 0.0))
+    return 1.0 if bold == 1 else _CRISP + small * _CRISPER * max(bold - _BOLD, 0.0)
 
 
 def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:
