@@ -37,7 +37,8 @@ FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
-_MARGIN = 0.4  #: below the threshold: what the surrogate says is not what another recogniser would
+_SURE = 0.075  #: below the threshold: what the surrogate says is not what another recogniser would
+_MARGIN = 0.4  #: the same; from there on less counts for nothing
 _SURELY = 0.18  #: so far below it donors are as good as one another
 _FAIR = 0.05  #: elsewhere, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
@@ -108,7 +109,7 @@ class Casting:
                 compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
                 margins.update(zip(group, compared, strict=True))
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
-        sure = [d for d in usable if margins[d] <= -_MARGIN / 2]
+        sure = [d for d in usable if margins[d] <= -_SURE]
         # what is unlike by little on a few frames is recognised on others
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
@@ -178,7 +179,7 @@ class Casting:
 
 def _enough(margins: Mapping[int, float]) -> bool:
     """Whether the key has a choice among those that are surely unlike."""
-    return sum(margin <= -_MARGIN / 2 for margin in margins.values()) >= _CHOICE
+    return sum(margin <= -_SURE for margin in margins.values()) >= _CHOICE
 
 
 def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:
