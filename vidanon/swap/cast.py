@@ -38,6 +38,7 @@ GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 2  #: donors of a role, at most
 FAR = 0.01
 _SURE = 0.075  #: below the threshold: what the surrogate says is not what another recogniser would
+_WELL = 0.2  #: the same, where donors of a like look can be had so unlike
 _MARGIN = 0.4  #: the same; from there on less counts for nothing
 _SURELY = 0.18  #: so far below it donors are as good as one another
 _FAIR = 0.05  #: elsewhere, how much more alike than the least alike one they may be
@@ -100,18 +101,18 @@ class Casting:
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
         waiting = iter(order)
         margins: dict[int, float] = {}
-        while len(margins) < MOST and not _enough(margins) and (some := self._drawable(waiting)):
+        while len(margins) < MOST and not _enough(margins, _SURE) and (some := self._drawable(waiting)):
             unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
             ranked = sorted(some, key=lambda d: float(unlike[d]))
-            while ranked and not (len(margins) >= CANDIDATES and _enough(margins)):
+            while ranked and not (len(margins) >= CANDIDATES and _enough(margins, _WELL)):
                 few = max(_TOGETHER, CANDIDATES - len(margins))
                 group, ranked = ranked[:few], ranked[few:]
                 compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
                 margins.update(zip(group, compared, strict=True))
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
-        sure = [d for d in usable if margins[d] <= -_SURE]
         # what is unlike by little on a few frames is recognised on others
-        usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
+        choices = ([d for d in usable if margins[d] <= -least] for least in (_WELL, _SURE))
+        usable = next((sure for sure in choices if len(sure) >= STAND_BY), usable[:_CHOICE])
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
         order = _by_key(cost, scores)
         order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_SURELY))  # they stand by
@@ -177,9 +178,9 @@ class Casting:
         return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))
 
 
-def _enough(margins: Mapping[int, float]) -> bool:
-    """Whether the key has a choice among those that are surely unlike."""
-    return sum(margin <= -_SURE for margin in margins.values()) >= _CHOICE
+def _enough(margins: Mapping[int, float], least: float) -> bool:
+    """Whether the key has a choice among those that lie so far below the threshold."""
+    return sum(margin <= -least for margin in margins.values()) >= _CHOICE
 
 
 def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:
