@@ -121,7 +121,12 @@ def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:
     [("--faces none --out run", 3, "--faces none"), ("--faces . --out file", 2, "--out file")],
 )
 def test_wrong_words_are_named(
-    words: str, code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str,
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()

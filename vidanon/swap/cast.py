@@ -48,6 +48,7 @@ _NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _CHOICE = 4  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 30.0  #: differences that another apparent gender counts for
+_BETWEEN = 0.5  #: from which on a gender is another
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
 _DOUBT = 0.85
 _TAKEN = 0.5  #: similarity above which two donors look alike
@@ -99,16 +100,18 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        waiting = iter(order)
+        fit = [d for d in order if abs(self._actors[d].donor.female - looks.female**_DOUBT) < _BETWEEN]
         margins: dict[int, float] = {}
-        while len(margins) < MOST and not _enough(margins, _SURE) and (some := self._drawable(waiting)):
-            unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
-            ranked = sorted(some, key=lambda d: float(unlike[d]))
-            while ranked and not (len(margins) >= CANDIDATES and _enough(margins, _WELL)):
-                few = max(_TOGETHER, CANDIDATES - len(margins))
-                group, ranked = ranked[:few], ranked[few:]
-                compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
-                margins.update(zip(group, compared, strict=True))
+        # another gender jars: only where too few of the own are so much as unlike
+        for waiting, least in ((iter(fit), _WELL), (iter([d for d in order if d not in fit]), _SURE)):
+            while len(margins) < MOST and not _enough(margins, least) and (some := self._drawable(waiting)):
+                unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
+                ranked = sorted(some, key=lambda d: float(unlike[d]))
+                while ranked and not (len(margins) >= CANDIDATES and _enough(margins, least)):
+                    few = max(_TOGETHER, CANDIDATES - len(margins))
+                    group, ranked = ranked[:few], ranked[few:]
+                    compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
+                    margins.update(zip(group, compared, strict=True))
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
         # what is unlike by little on a few frames is recognised on others
         choices = ([d for d in usable if margins[d] <= -least] for least in (_WELL, _SURE))
