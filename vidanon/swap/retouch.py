@@ -38,7 +38,7 @@ _AGE = 20.0  #: years: a deviation, of how much less is taken at first from peop
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
 _CONTRAST = 1.2  #: times what people's own is
-_CALM = 1.0  #: times the source's contrast that the drawn face may have at first
+_CALM = 1.02  #: times the source's contrast that the drawn face may have at first
 _BOLD = (2.1, 1.1)  #: the same, at most: of a small face, of a large one
 _MORE = 1.3  #: times as much each time
 _KNOWN = 0.09  #: how much more likeness than there may be left lets the contrast rise by one
@@ -55,7 +55,7 @@ _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the c
 _LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
-_APART = 0.4
+_APART = 0.5
 
 
 @dataclass(frozen=True)
