@@ -93,6 +93,7 @@ def test_bfloat16_only_where_the_cpu_has_it(monkeypatch):
     assert Runtime(torch.device("cpu"), 1).fast_dtype is torch.float32
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     assert Runtime(torch.device("cpu"), 1).fast_dtype is torch.bfloat16
+    assert Runtime(torch.device("cpu"), 1, exact=True).fast_dtype is torch.float32
 
 
 def test_the_session_is_asked_what_it_really_uses(monkeypatch, tmp_path):

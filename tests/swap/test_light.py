@@ -210,7 +210,7 @@ def test_a_bold_face_has_more_contrast_than_the_source_and_no_more_than_its_port
     assert found == pytest.approx([has.contrast * gain for gain in (0.7, 0.84, 0.98, 1, 1)], rel=0.05)
     # where footage has more than the portrait, it is met as ever
     asked = Look(has.contrast * 1.15, float("nan"))
-    plain, bold = (matched(out, low, region, unit, asked, np.random.default_rng(0), b) for b in (1.0, 2.0))
+    plain, bold = (matched(out, low, region, unit, asked, np.random.default_rng(0), b) for b in (None, 2.0))
     np.testing.assert_array_equal(plain, bold)
 
 
@@ -219,13 +219,14 @@ def test_a_bold_face_is_sharper_only_where_it_is_small():
     out, low = put(donor, source, region, unit), low_band(source, region, unit)
     asked = Look(float("nan"), look(cv2.GaussianBlur(source, (0, 0), 1.1), region, unit).fine)
 
-    def fine(bold: float, times: float) -> float:
+    def fine(bold: float | None, times: float) -> float:
         done = matched(out, low, region, unit * times, asked, np.random.default_rng(0), bold)
         return look(done, region, unit).fine
 
     small, large = 20 / unit, 80 / unit
     assert fine(1.8, small) > 1.3 * fine(1.2, small)
-    assert fine(1.8, large) == pytest.approx(fine(1.2, large)) and fine(1.8, large) <= fine(1.0, large)
+    assert fine(1.8, large) == pytest.approx(fine(1.2, large)) and fine(1.8, large) <= fine(None, large)
+    assert fine(1.0, large) == pytest.approx(fine(1.2, large))  # retouched, however calm
 
 
 @settings(max_examples=25, deadline=None)

@@ -132,6 +132,33 @@ def test_one_key_gives_one_retouch_and_another_gives_another():
     assert np.corrcoef(first.gain.ravel(), other.gain.ravel())[0, 1] < 0.9
 
 
+def test_who_stands_by_of_another_gender_keeps_to_it():
+    """What was found for a man is no woman's."""
+    women = load_traits().female >= 0.5
+    mixed = {}
+
+    class Watched(_Canvas):
+        def retouch(self, code: torch.Tensor) -> torch.Tensor:
+            mixed[id(self)] = torch.softmax(code, 1).detach()
+            return super().retouch(code)
+
+    how = retoucher()
+    genders = {actor.donor.female >= 0.5: actor for actor in swapkit.actors()}
+    for first in (True, False):
+        mixed.clear()
+        canvases = []
+
+        def canvas(actor, made=canvases):
+            whole = Retoucher._canvas(how, actor)
+            made.append(Watched(whole.own, whole.faces, whole.regions, whole.place))
+            return made[-1]
+
+        how._canvas = canvas  # type: ignore[method-assign]
+        how(shots(20), shape_of(20), [genders[first], genders[not first]])
+        for each, gender in zip(canvases, (first, not first), strict=True):
+            assert mixed[id(each)][:, women != gender].max() < 1e-4
+
+
 def test_new_faces_differ_from_the_usual_one_so_keys_give_others(monkeypatch):
     """Without that, all searches end near one face."""
     keys = [b"one", b"two", b"three"]

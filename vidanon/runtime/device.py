@@ -34,6 +34,7 @@ class Runtime:
     device: torch.device  #: cpu, or cuda with an index
     workers: int  #: worker threads; each computes with one intra-op thread
     notes: tuple[str, ...] = ()  #: weaker choices taken and why, for the closing summary
+    exact: bool = False  #: float32 even where less is quicker: what a recipe makes is the same on every machine
 
     @cached_property
     def has_onnxruntime(self) -> bool:
@@ -48,7 +49,8 @@ class Runtime:
     def fast_dtype(self) -> torch.dtype:
         """Number type for networks that bear rounding: bfloat16 where this CPU multiplies it in hardware, float32
         elsewhere, and on a GPU, which is fast enough."""
-        return torch.bfloat16 if self.device.type == "cpu" and multiplies_bfloat16() else torch.float32
+        quick = not self.exact and self.device.type == "cpu" and multiplies_bfloat16()
+        return torch.bfloat16 if quick else torch.float32
 
     def onnx_session(self, path: Path) -> tuple[Any, str]:
         """An onnxruntime session of ``path`` and the provider it *really* uses (``session.get_providers()``).

@@ -40,8 +40,7 @@ FAR = 0.01
 _SURE = 0.075  #: below the threshold: what the surrogate says is not what another recogniser would
 _WELL = 0.2  #: the same, where donors of a like look can be had so unlike
 _MARGIN = 0.4  #: the same; from there on less counts for nothing
-_SURELY = 0.18  #: so far below it donors are as good as one another
-_FAIR = 0.05  #: elsewhere, how much more alike than the least alike one they may be
+_FAIR = 0.05  #: where they cannot, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
@@ -118,7 +117,7 @@ class Casting:
         usable = next((sure for sure in choices if len(sure) >= STAND_BY), usable[:_CHOICE])
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
         order = _by_key(cost, scores)
-        order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_SURELY))  # they stand by
+        order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_WELL))  # they stand by
         return Role(tuple(order[:STAND_BY]), shape)
 
     def _free(self, taken: Iterable[int]) -> list[int]:

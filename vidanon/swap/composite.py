@@ -158,7 +158,7 @@ class Composer:
         donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
         wanted = wanted or look(source, inner(at), unit)
-        donor = matched(donor, source_low, inner(at), unit, wanted, rng, 1.0 if retouch is None else retouch.contrast)
+        donor = matched(donor, source_low, inner(at), unit, wanted, rng, None if retouch is None else retouch.contrast)
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         grey, inside = np.zeros_like(mask), np.zeros_like(mask)

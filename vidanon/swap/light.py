@@ -23,7 +23,7 @@ _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
-_CRISP = 0.55  #: times the footage's sharpness that a bold face has: then it flickers no more than a plain one
+_CRISP = 0.55  #: times the footage's sharpness that a retouched face has: then it flickers no more than a plain one
 _CRISPER = 1.3  #: times the footage's, for each time of the contrast above _BOLD, a small one has more
 _BOLD = 1.6  #: times the contrast
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on none
@@ -100,23 +100,23 @@ def matched(
     unit: float,
     wanted: Look,
     rng: np.random.Generator,
-    bold: float = 1.0,
+    bold: float | None = None,
 ) -> FloatArray:
     """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``.
 
-    bold: times the contrast wanted, at least 1, that it may have, but no more than it has by itself; how sharp it is
-    then, :func:`_crisp` says.
+    bold: of a retouched face, times the contrast wanted, at least 1, that it may have, but no more than it has by
+    itself; how sharp it is then, :func:`_crisp` says.
     """
     has = look(donor, region, unit)
     out = donor
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
         gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
-        gain = max(gain, min(bold * gain, 1.0))
+        gain = max(gain, min((bold or 1.0) * gain, 1.0))
         out = np.asarray(donor_low + (donor - donor_low) * np.float32(gain), np.float32)
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
-            crisp = _crisp(bold, unit) * wanted.fine
+            crisp = wanted.fine * (1.0 if bold is None else _crisp(bold, unit))
             if has.fine > crisp:
                 out = _softened(out, region, crisp)
         elif wanted.fine > has.fine * 1.05:
@@ -135,10 +135,9 @@ def smallness(unit: float) -> float:
 
 
 def _crisp(bold: float, unit: float) -> float:
-    """Times the sharpness wanted that a bold face has: more only where the face is so small that its finest structure
-    is what recognisers see."""
-    small = smallness(unit)
-    return 1.0 if bold == 1 else _CRISP + small * _CRISPER * max(bold - _BOLD, 0.0)
+    """Times the sharpness wanted that a retouched face has: more only where the face is so small that its finest
+    structure is what recognisers see."""
+    return _CRISP + smallness(unit) * _CRISPER * max(bold - _BOLD, 0.0)
 
 
 def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:

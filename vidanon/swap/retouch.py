@@ -6,7 +6,8 @@ found once for a track through the project's own recogniser, by steps along its 
 (Xie et al. 2019). A retouch lies on the portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
-source as surely as one that is more alike. It begins at a secret place, of which little is left where the search ends.
+source as surely as one that is more alike. It begins at a secret place, and is to differ from the usual face as
+well: all searches would end near that one otherwise.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Retoucher:
                 code, contrast = self._found(start, canvas, shots, shape, actor, looks, rng)
                 further = code - start
             # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
-            out.append(canvas.finished(start + further, contrast))
+            out.append(canvas.finished(self._mix(actor, start + further), contrast))
         return tuple(out)
 
     def _found(
@@ -155,7 +156,7 @@ class Retoucher:
         contrast, below, faces = _CALM, 1.0, self._faces(shots, shape, actor, rng, None)
         small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
         bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
-        looks = self._apart(looks, faces, canvas.retouch(self._mix(actor, np.zeros(code.shape))))
+        looks = self._apart(looks, faces, canvas.retouch(self._mix(actor, torch.zeros_like(code))))
         for drawing in range(1, _MOST + 1):
             code = self._sought(code, canvas, faces, looks, contrast, below, rng)
             if drawing == _MOST:
@@ -175,12 +176,12 @@ class Retoucher:
         those about its age."""
         age = self._traits.age
         fits = -(((age - actor.donor.age) / _AGE) ** 2) / 2
-        return self._mix(actor, fits + rng.gumbel(size=(REGIONS, len(age))))
+        return self._mix(actor, torch.from_numpy(fits + rng.gumbel(size=(REGIONS, len(age)))))
 
-    def _mix(self, actor: Actor, fits: Floats) -> torch.Tensor:
+    def _mix(self, actor: Actor, fits: torch.Tensor) -> torch.Tensor:
         """The same, of people of the donor's gender alone; the search does not leave it."""
-        same = (self._traits.female >= 0.5) == (actor.donor.female >= 0.5)
-        return torch.from_numpy(np.where(same, fits, _OTHER).astype(np.float32))
+        same = torch.from_numpy((self._traits.female >= 0.5) == (actor.donor.female >= 0.5))
+        return torch.where(same, fits, _OTHER).float()
 
     def _canvas(self, actor: Actor) -> _Canvas:
         points = actor.fitted.points * np.float32(SIDE / actor.donor.image.shape[0])

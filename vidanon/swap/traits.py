@@ -1,7 +1,7 @@
 """The traits of people who do not exist: the light and shade of their brows, noses, mouths and cheeks, on one mesh.
 
-Each is a donor's own fine structure, even on both sides. Mixed region by region they give other people again, as a
-photofit does (:mod:`vidanon.swap.retouch`). The file is safetensors, its card ``models/traits.md``;
+Each is a synthetic portrait's own fine structure, even on both sides. Mixed region by region they give other people
+again, as a photofit does (:mod:`vidanon.swap.retouch`). The file is safetensors, its card ``models/traits.md``;
 ``vidanon.train.traits`` makes it.
 """
 
@@ -40,7 +40,7 @@ SIDE = 128  #: px of a portrait on which they are seen
 _DARK = 0.03  #: below this a logarithm says nothing
 _LEAST = 1e-3  #: share of the face around a place
 #: of the oval, about its middle, and of the eye distance: how far out the face's middle reaches, how softly it begins:
-#: further out donors have hair, and shades of it
+#: further out portraits have hair, and shades of it
 _INNER, _SOFT = 0.82, 0.14
 _EYES, _ROUND_EYES = 3.0, 0.055  #: eyes are left out, and what lies that near, as a share of the eye distance
 _LIPS, _ROUND_LIPS = 0.6, 0.037  #: lips mostly: mouths do not lie alike

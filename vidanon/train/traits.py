@@ -9,6 +9,7 @@ is random.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def train_traits(faces: Path, out: Path, progress: Callable[[Progress], None] = 
     Raises InputError, ModelError, ModelUnavailable (YuNet finds the faces), OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
-    runtime = choose_runtime("cpu", 1)
+    runtime = replace(choose_runtime("cpu", 1), exact=True)
     finder, detector, student = load_mesh(runtime), YuNet(resolve("yunet"), runtime), load_student(runtime)
     tell = Clock(progress)
     portraits = read_labelled(faces, finder, detector, lambda done: tell("faces", done, 0))
