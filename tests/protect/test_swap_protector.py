@@ -431,3 +431,21 @@ def test_a_donor_is_drawn_with_its_own_retouch():
             above = np.indices(inside.shape)[0] < np.nonzero(inside)[0].mean()
             slopes.append(float(layer.luma[inside & above].mean() / layer.luma[inside & ~above].mean()))
     assert slopes[2] > slopes[0] + 0.02 and slopes[3] < slopes[1] - 0.02
+
+
+def test_who_is_known_less_is_drawn_and_the_other_where_that_is_rejected():
+    gain = np.zeros((8, 8), np.float32)
+    known = replace(role(0, 3), retouches=lambda: (Retouch(gain, 1.0, 0.2), Retouch(gain, 1.0, 0.0)))
+    swap = make({1: known})
+    first, states = run(swap, pictures(), rows_of((1,)))
+    again, states = swap.rejected((1,), states)
+    assert again == {1}
+    second, _ = run(swap, pictures(), rows_of((1,)), states)
+    turned, _ = run(make({1: replace(known, donors=(3, 0), retouches=tuple)}), pictures(), rows_of((1,)))
+    plain, _ = run(make({1: role(0)}), pictures(), rows_of((1,)))
+
+    def seen(out):
+        return by_face(out)[FRAMES // 2, 1]["layer"].luma
+
+    assert np.abs(seen(first) - seen(turned)).mean() < 0.5 * np.abs(seen(first) - seen(plain)).mean()
+    assert np.abs(seen(second) - seen(plain)).mean() < 0.5 * np.abs(seen(second) - seen(turned)).mean()

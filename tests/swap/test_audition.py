@@ -267,10 +267,10 @@ def test_who_is_cast_is_retouched_from_the_same_shots():
     rows = [row(i, track) for track in (1, 2, 3) for i in range(20 * track, 20 * track + 12)]
     roles, _, casting, _ = hold(rows, 80, retouch=retouch)
     for role in roles.values():
-        found = role.retouch(0)
-        assert found is not None and (found.gain == role.donors[0]).all()
+        donor, found = role.part(0)
+        assert donor == role.donors[0] and found is not None and (found.gain == role.donors[0]).all()
     assert asked == {donor: len(seen) for donor, (seen, _) in enumerate(casting.calls)} and len(asked) == 3
-    assert hold(rows, 80)[0][1].retouch(0) is None
+    assert hold(rows, 80)[0][1].part(0)[1] is None
 
 
 def test_roles_and_guesses_do_not_wait_for_retouches():
@@ -286,8 +286,8 @@ def test_roles_and_guesses_do_not_wait_for_retouches():
     go_on.set()
     assert roles.keys() == {1, 2, 3}
     for role in roles.values():
-        found = role.retouch(0)
-        assert found is not None and (found.gain == 1).all()
+        donor, found = role.part(0)
+        assert donor == role.donors[0] and found is not None and (found.gain == 1).all()
 
 
 def test_a_retouch_that_fails_fails_the_drawing():
@@ -296,7 +296,7 @@ def test_a_retouch_that_fails_fails_the_drawing():
 
     roles, *_ = hold([row(i) for i in range(20)], 20, retouch=retouch)
     with pytest.raises(RuntimeError, match="no retouch"):
-        roles[1].retouch(0)
+        roles[1].part(0)
 
 
 def test_a_run_that_fails_leaves_no_retouch_waiting():

@@ -14,7 +14,7 @@ import vidanon.swap.cast
 from tests.swap import swapkit
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.swap.attributes import Look
-from vidanon.swap.base import Donor, Shot
+from vidanon.swap.base import Donor, Retouch, Shot
 from vidanon.swap.cast import STAND_BY, Casting, Role
 from vidanon.swap.composite import Drawn
 from vidanon.swap.shape import Shapes
@@ -108,6 +108,30 @@ def test_the_best_few_are_kept_each_once():
     assert 1 <= len(role.donors) <= STAND_BY
     assert len(set(role.donors)) == len(role.donors)
     assert all(0 <= d < COUNT for d in role.donors)
+
+
+def test_who_is_known_least_plays_first_and_of_those_known_about_as_little_whom_the_key_says():
+    lefts = (0.1, np.inf, -0.09, -0.1, 0.05)
+    gain = np.zeros((2, 2), np.float32)
+    role = Role((7, 3, 9, 4, 8), np.zeros((468, 3)), lambda: tuple(Retouch(gain, 1.0, each) for each in lefts))
+    assert [role.part(turn)[0] for turn in range(5)] == [9, 4, 7, 3, 8]
+    for turn in range(5):
+        donor, retouch = role.part(turn)
+        assert retouch is not None and retouch.left == lefts[role.donors.index(donor)]
+    assert Role((7, 3), np.zeros((468, 3))).part(1) == (3, None)
+
+
+def test_another_age_is_asked_only_where_the_own_is_alike():
+    ages = [25.0 + 3 * (d % 4) if d % 2 else 75.0 for d in range(COUNT)]
+    world = World(looks=[Look(0.5, age, 20.0) for age in ages])
+    young = Look(0.5, 30.0, 20.0)
+    chosen = {d for key in range(8) for d in world.choose(key=str(key).encode() * 8, looks=young).donors}
+    assert len(chosen) > 3 and {ages[d] < 60 for d in chosen} == {True}
+    for d in range(COUNT):
+        if ages[d] < 60:
+            world.like(d, 40, 0.6)
+    chosen = {d for key in range(8) for d in world.choose(key=str(key).encode() * 8, looks=young).donors}
+    assert len(chosen) > 3 and {ages[d] for d in chosen} == {75.0}
 
 
 def test_the_shape_is_that_of_all_shots():

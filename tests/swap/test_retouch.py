@@ -13,7 +13,7 @@ from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import aligned
-from vidanon.swap.retouch import _BOLD, _CALM, DARKER, LIGHTER, Retoucher, _Canvas
+from vidanon.swap.retouch import _BOLD, _CALM, DARKER, LIGHTER, Retoucher, _Canvas, _Search
 from vidanon.swap.traits import REGIONS, SIDE, load_traits
 
 SIZE = 160
@@ -105,13 +105,11 @@ def test_a_mans_face_is_not_mixed_into_a_womans():
     how = Retoucher(swapkit.composer(), student, traits, b"key")
     for donor in (26, 11):
         actor = swapkit.actors()[donor]
-        canvas = how._canvas(actor)
-        start = how._start(actor, np.random.default_rng(0))
-        faces = how._faces(shots(20), shape_of(20), actor, np.random.default_rng(0), None)
-        code = how._sought(start, canvas, faces, how._looks(shots(20)), 1.2, 1.0, np.random.default_rng(0))
+        search = how._begun(actor, shots(20))
+        how._go_on(search, shots(20), shape_of(20), how._looks(shots(20)))
         other = (traits.female >= 0.5) != (actor.donor.female >= 0.5)
-        assert torch.softmax(code, 1)[:, other].sum(1).max() < 0.01
-        assert (code - start).abs().max() > 0.1
+        assert torch.softmax(search.code, 1)[:, other].sum(1).max() < 0.01
+        assert (search.code - search.start).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("first", [0, 10], ids=["the looks it was made from", "others"])
@@ -210,6 +208,50 @@ def test_what_is_left_to_know_takes_more_contrast_and_no_more_than_is_allowed():
     contrasts = {case: retouch(*case).contrast for case in (*CASES, (20, 20), (5, 5))}
     assert max(contrasts.values()) <= max(_BOLD) and min(contrasts.values()) >= _CALM
     assert max(contrasts[20, 20], contrasts[5, 5]) > min(contrasts[case] for case in CASES)
+
+
+def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_least_known_is_sought_on(monkeypatch):
+    lefts, asked = {}, []
+
+    def go_on(self, search, shots, shape, looks):
+        asked.append(search.actor.donor.name)
+        search.code = search.code + 1
+        search.drawn(lefts[asked[-1]].pop(0))
+
+    monkeypatch.setattr(Retoucher, "_go_on", go_on)
+    three = [swapkit.actors()[at] for at in (26, 11, 40)]
+    one, two, other = (actor.donor.name for actor in three)
+    for told, order, known in (
+        (([-0.12], [], []), [one], [-0.12, np.inf, np.inf]),
+        (([0.1], [-0.11], []), [one, two], [0.1, -0.11, np.inf]),
+        (([0.1], [0.3], [0.05, 0.0, -0.12]), [one, two, other, other, other], [0.1, 0.3, -0.12]),
+        (([0.02, 0.05], [0.1], [0.1]), [one, two, other, one], [0.05, 0.1, 0.1]),
+    ):
+        lefts.update(zip((one, two, other), map(list, told), strict=True))
+        asked.clear()
+        large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
+        monkeypatch.setattr(vidanon.swap.retouch, "_CALM", _BOLD[1])  # as a large face, that may not have more
+        given = retoucher()(large, shape_of(20), three)
+        assert asked == order
+        assert [each.left for each in given] == known
+
+
+def test_a_search_ends_where_nothing_is_left_where_no_more_is_allowed_and_after_some_drawings():
+    actor = swapkit.actors()[26]
+
+    def told(bold: float, *lefts: float) -> list[tuple[float, bool]]:
+        search = _Search(actor, None, None, bold, np.random.default_rng(0), None)  # type: ignore[arg-type]
+        out = []
+        for left in lefts:
+            search.drawn(left)
+            out.append((round(search.contrast, 2), search.ended))
+        return out
+
+    assert told(2.0, 0.3, 0.2, 0.1) == [(_CALM, False), (1.33, False), (1.72, False)]
+    assert told(2.0, 0.3, -0.12) == [(_CALM, False), (_CALM, True)]
+    assert told(1.1, 0.3, 0.2, 0.1, 0.095) == [(_CALM, False), (1.1, False), (1.1, False), (1.1, True)]
+    assert [ended for _, ended in told(9.0, *[0.3] * 6)] == [False] * 5 + [True]
+    assert max(contrast for contrast, _ in told(2.2, *[0.5] * 6)) == 2.2
 
 
 def test_only_a_small_face_gets_bold():

@@ -81,7 +81,7 @@ class Swap(Protector):
         poses: dict[tuple[int, int], FacePose] = {}
         rate = _rate(frames)
         by_index = {frame.index: frame for frame in frames}
-        acted = [row for row in rows if self._actor(row.track, kept) is not None]
+        acted = [row for row in rows if self._is_played(row.track, kept)]
         faces = find_meshes(self._finder, frames, acted, self._workers)
         steady = {track: steadied(seen, kept.get(track, TrackFace()).tail, rate) for track, seen in faces.items()}
         gates = {
@@ -121,7 +121,7 @@ class Swap(Protector):
         again = set()
         for track in tracks:
             state: TrackFace = kept.get(track, TrackFace())
-            if self._actor(track, kept) is not None:
+            if self._is_played(track, kept):
                 kept[track] = replace(state, turn=state.turn + 1, look=None, offset=None)
             elif not state.blank:
                 kept[track] = replace(state, blank=True)
@@ -137,7 +137,7 @@ class Swap(Protector):
         reasons = [""] * n
         for i, track in enumerate(batch.tracks):
             pose = batch.poses[i] if batch.poses else None
-            if self._actor(track, kept) is None:
+            if not self._is_played(track, kept):
                 blank = kept.get(track, TrackFace()).blank
                 reasons[i] = BLANK if blank else NO_DONOR if track in self._roles else UNCAST
             elif pose is None or not np.isfinite(pose.mesh).all() or not np.isfinite(batch.to_frame[i]).all():
@@ -154,8 +154,10 @@ class Swap(Protector):
             under, around = cover.patches.cpu().numpy(), cover.masks.cpu().numpy()
         for i in np.flatnonzero(shares > 0).tolist():
             track, pose = batch.tracks[i], batch.poses[i]
-            actor, state = self._actor(track, kept), kept.get(track, TrackFace())
-            assert pose is not None and actor is not None
+            state, role = kept.get(track, TrackFace()), self._roles[track]
+            assert pose is not None
+            donor, retouch = role.part(state.turn)
+            actor = self._actors[donor]
             mesh = to_patch(batch.to_frame[i], pose.mesh)
             turn = mirrored(mesh)
             others = _occupied(pose.near, batch.to_frame[i], out.shape[-1])
@@ -164,9 +166,7 @@ class Swap(Protector):
             if look is None or batch.frames[i] % _MEASURED == 0:
                 look = _mixed(look, self._composer.measure(patch, mesh))
             rng = np.random.default_rng((self._seed, track, batch.frames[i]))
-            role = self._roles[track]
             offset = self._composer.shapes.offset(actor.shape, role.shape) if state.offset is None else state.offset
-            retouch = role.retouch(state.turn)
             outline = WIDER * pose.room * (pose.share >= 1)
             others = np.ascontiguousarray(others[:, ::-1]) if turn else others
             drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch, outline, others)
@@ -198,10 +198,10 @@ class Swap(Protector):
         )
         return answer, kept
 
-    def _actor(self, track: int, states: TrackStates) -> Actor | None:
+    def _is_played(self, track: int, states: TrackStates) -> bool:
+        """Whether there is a donor left for it."""
         role = self._roles.get(track)
-        turn = states.get(track, TrackFace()).turn
-        return self._actors[role.donors[turn]] if role is not None and turn < len(role.donors) else None
+        return role is not None and states.get(track, TrackFace()).turn < len(role.donors)
 
 
 def _mixed(before: Look | None, now: Look) -> Look:

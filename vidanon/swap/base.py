@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -46,3 +47,4 @@ class Retouch:
 
     gain: FloatArray  #: (N, N) over the portrait: how much lighter or darker it becomes there, as a share
     contrast: float  #: times the source's, that the drawn face may have, if that is no more than the portrait's
+    left: float = math.inf  #: likeness of the drawn face to the source; inf: not known

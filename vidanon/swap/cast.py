@@ -22,7 +22,7 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
 from vidanon.swap.attributes import Look
-from vidanon.swap.base import Retouch, Shot
+from vidanon.swap.base import Donor, Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
@@ -35,19 +35,22 @@ MOST = 48  #: compared where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
-STAND_BY = 2  #: donors of a role, at most
+STAND_BY = 3  #: donors of a role, at most
 FAR = 0.01
 _SURE = 0.075  #: below the threshold: what the surrogate says is not what another recogniser would
 _WELL = 0.2  #: the same, where donors of a like look can be had so unlike
+_LEAST = (_WELL, _WELL, _SURE)  #: how far below the threshold enough donors of a rank have to lie, or the next is asked
 _MARGIN = 0.4  #: the same; from there on less counts for nothing
 _FAIR = 0.05  #: where they cannot, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
-_CHOICE = 4  #: donors that the key chooses among, at least, where so many are unlike enough
+_ABOUT = 0.02  #: likeness: a difference that is none; who is seen again should get the same face
+_CHOICE = 6  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 30.0  #: differences that another apparent gender counts for
 _BETWEEN = 0.5  #: from which on a gender is another
+_YEARS = 20.0  #: from which on an age is another
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
 _DOUBT = 0.85
 _TAKEN = 0.5  #: similarity above which two donors look alike
@@ -62,10 +65,14 @@ class Role:
     #: asked when the first face is drawn: of the donors' portraits, one each; none: they are drawn as they are
     retouches: Callable[[], tuple[Retouch, ...]] = tuple
 
-    def retouch(self, turn: int) -> Retouch | None:
-        """Of the donor whose turn it is."""
+    def part(self, turn: int) -> tuple[int, Retouch | None]:
+        """The donor whose turn it is and what is done to its portrait: first those that are known about the least."""
         found = self.retouches()
-        return found[turn] if found else None
+        if not found:
+            return self.donors[turn], None
+        least = min(each.left for each in found)
+        at = sorted(range(len(found)), key=lambda each: found[each].left > least + _ABOUT)[turn]
+        return self.donors[at], found[at]
 
 
 class Casting:
@@ -99,10 +106,10 @@ class Casting:
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
-        fit = [d for d in order if abs(self._actors[d].donor.female - looks.female**_DOUBT) < _BETWEEN]
+        ranks = [_rank(self._actors[d].donor, looks) for d in order]
         margins: dict[int, float] = {}
-        # another gender jars: only where too few of the own are so much as unlike
-        for waiting, least in ((iter(fit), _WELL), (iter([d for d in order if d not in fit]), _SURE)):
+        for rank, least in enumerate(_LEAST):
+            waiting = iter([d for d, its in zip(order, ranks, strict=True) if its == rank])
             while len(margins) < MOST and not _enough(margins, least) and (some := self._drawable(waiting)):
                 unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
                 ranked = sorted(some, key=lambda d: float(unlike[d]))
@@ -178,6 +185,13 @@ class Casting:
 
     def _embeddings(self, faces: Sequence[tuple[FloatArray, FloatArray]], which: Recogniser) -> FloatArray:
         return which.embed(np.stack([aligned(patch, mesh, which) for patch, mesh in faces]))
+
+
+def _rank(donor: Donor, looks: Look) -> int:
+    """0 a like look, 1 another age, 2 another gender: that jars most."""
+    if abs(donor.female - looks.female**_DOUBT) >= _BETWEEN:
+        return 2
+    return int(abs(donor.age - looks.age) > _YEARS)
 
 
 def _enough(margins: Mapping[int, float], least: float) -> bool:

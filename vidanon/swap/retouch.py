@@ -12,8 +12,9 @@ well: all searches would end near that one otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -37,10 +38,10 @@ from vidanon.types import FloatArray
 DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
 _AGE = 20.0  #: years: a deviation, of how much less is taken at first from people who look older or younger
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
-_STRETCH = (0.8, 1.8)  #: a mix has less contrast than those it is of: how far that is made up for
-_CONTRAST = 1.2  #: times what people's own is
+_STRETCH = (0.8, 1.25)  #: a mix has less contrast than those it is of: how far that is made up for
+_CONTRAST = 1.0  #: times what people's own is
 _CALM = 1.02  #: times the source's contrast that the drawn face may have at first
-_BOLD = (2.3, 1.1)  #: the same, at most: of a small face, of a large one
+_BOLD = (2.2, 1.1)  #: the same, at most: of a small face, of a large one
 _MORE = 1.3  #: times as much each time
 _KNOWN = 0.09  #: how much more likeness than there may be left lets the contrast rise by one
 _STEPS = 8  #: of the search, between two drawings
@@ -53,6 +54,7 @@ _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to
 _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
+_LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
 _LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
@@ -68,7 +70,6 @@ class _Look:
     to_crop: torch.Tensor  #: (2, 3)
     wanted: float  #: likeness
     known: torch.Tensor  #: (D,) the source, that is to be a stranger
-    usual: torch.Tensor  #: (D,) the usual face drawn there, from which the new one is to differ
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,45 @@ class _Canvas:
         change = (mix - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def finished(self, code: torch.Tensor, contrast: float) -> Retouch:
-        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast)
+    def finished(self, code: torch.Tensor, contrast: float, left: float = math.inf) -> Retouch:
+        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, left)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
         """(..., SIDE, SIDE) -> (...): its deviation from what is around, over the face."""
         share = self.place / self.place.sum().clamp(min=_TINY)
         return ((seen.square() * share).sum((-2, -1)) + _TINY).sqrt()
+
+
+@dataclass(eq=False)
+class _Search:
+    """For one actor."""
+
+    actor: Actor
+    canvas: _Canvas
+    start: torch.Tensor  #: (REGIONS, N) logarithms of shares
+    bold: float  #: times the source's contrast, at most
+    rng: np.random.Generator
+    code: torch.Tensor  #: as ``start``
+    contrast: float = _CALM
+    below: float = 1.0  #: times as much as too alike, that too little counts
+    faces: Sequence[_Face] = ()  #: by shot
+    usual: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  #: (L, D) by look, from which it is to differ
+    drawings: int = 0
+    left: float = math.inf  #: likeness; not known before the first drawing
+    ended: bool = False
+
+    def drawn(self, left: float) -> None:
+        """What is left to know once it was drawn: how to go on."""
+        self.drawings += 1
+        no_less, self.left = left > self.left - _LESS, left
+        self.below = _BELOW if left < _LEFT[0] else 1.0
+        contrast = self.contrast
+        if left > _LEFT[1] and self.drawings >= _CALMLY:
+            contrast = min(contrast * _MORE, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
+        no_bolder = self.drawings >= _CALMLY and contrast <= self.contrast
+        self.ended = _LEFT[0] <= left <= _LEFT[1] or self.drawings == _MOST or (no_less and no_bolder)
+        if not self.ended:
+            self.contrast = contrast
 
 
 class Retoucher:
@@ -130,46 +163,45 @@ class Retoucher:
         """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
         [-DARKER, LIGHTER]."""
         looks = self._looks(shots)
-        further, contrast = torch.zeros(REGIONS, len(self._traits.faces)), _CALM
-        out: list[Retouch] = []
-        for actor in actors:
-            rng = generator(self._key, b"vidanon retouch", actor.donor.name)
-            start, canvas = self._start(actor, rng), self._canvas(actor)
-            if not out:
-                code, contrast = self._found(start, canvas, shots, shape, actor, looks, rng)
-                further = code - start
-            # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
-            out.append(canvas.finished(self._mix(actor, start + further), contrast))
-        return tuple(out)
+        searches = [self._begun(actor, shots) for actor in actors]
+        tried: list[_Search] = []
+        for search in searches:
+            self._go_on(search, shots, shape, looks)
+            tried.append(search)
+            if search.ended:
+                break
+        best = min(tried, key=lambda search: search.left)
+        while not best.ended:
+            self._go_on(best, shots, shape, looks)
+        # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
+        further = best.code - best.start
+        return tuple(
+            search.canvas.finished(
+                search.code if search in tried else self._mix(search.actor, search.start + further),
+                best.contrast,
+                search.left,
+            )
+            for search in searches
+        )
 
-    def _found(
-        self,
-        code: torch.Tensor,
-        canvas: _Canvas,
-        shots: Sequence[Shot],
-        shape: Floats,
-        actor: Actor,
-        looks: Sequence[_Look],
-        rng: np.random.Generator,
-    ) -> tuple[torch.Tensor, float]:
-        """``code`` and the contrast for it."""
-        contrast, below, faces = _CALM, 1.0, self._faces(shots, shape, actor, rng, None)
+    def _begun(self, actor: Actor, shots: Sequence[Shot]) -> _Search:
+        rng = generator(self._key, b"vidanon retouch", actor.donor.name)
+        start, canvas = self._start(actor, rng), self._canvas(actor)
         small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
         bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
-        looks = self._apart(looks, faces, canvas.retouch(self._mix(actor, torch.zeros_like(code))))
-        for drawing in range(1, _MOST + 1):
-            code = self._sought(code, canvas, faces, looks, contrast, below, rng)
-            if drawing == _MOST:
-                break
-            # drawn as it will be: the light and, in blurred footage, the sharpness of the source take much away
-            faces = self._faces(shots, shape, actor, rng, canvas.finished(code, contrast))
-            left = self._left(faces, looks)
-            if _LEFT[0] <= left <= _LEFT[1]:
-                break
-            below = _BELOW if left < _LEFT[0] else 1.0
-            if left > _LEFT[1] and drawing >= _CALMLY:
-                contrast = min(contrast * _MORE, _CALM + (left - _LEFT[1]) / _KNOWN, bold)
-        return code, contrast
+        return _Search(actor, canvas, start, bold, rng, start)
+
+    def _go_on(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> None:
+        """Some steps, and the face drawn as it then will be: the light and, in blurred footage, the sharpness of the
+        source take much away."""
+        if not search.faces:
+            search.faces = self._faces(shots, shape, search.actor, search.rng, None)
+            mixed = self._mix(search.actor, torch.zeros_like(search.code))
+            search.usual = self._usual(looks, search.faces, search.canvas.retouch(mixed))
+        search.code = self._sought(search, looks)
+        how = search.canvas.finished(search.code, search.contrast)
+        search.faces = self._faces(shots, shape, search.actor, search.rng, how)
+        search.drawn(self._left(search.faces, looks))
 
     def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
         """(REGIONS, N) logarithms of shares: for each region a secret mix of people of the donor's gender, more of
@@ -199,14 +231,13 @@ class Retoucher:
                 looks.append((number, view, to_crop, wanted))
         with torch.no_grad():
             known = self._student.embed_tensor(torch.cat(crops)).cpu()
-        return [_Look(*each, embedding, 0 * embedding) for each, embedding in zip(looks, known, strict=True)]
+        return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
 
-    def _apart(self, looks: Sequence[_Look], faces: Sequence[_Face], retouch: torch.Tensor) -> list[_Look]:
-        """The looks, ``retouch`` being that to the usual face."""
+    def _usual(self, looks: Sequence[_Look], faces: Sequence[_Face], retouch: torch.Tensor) -> torch.Tensor:
+        """(L, D) by look: the usual face, ``retouch`` being that to it."""
         with torch.no_grad():
             crops = [self._crop(faces[look.shot].retouched(retouch, _CALM), look.to_crop) for look in looks]
-            usual = self._student.embed_tensor(torch.cat(crops)).cpu()
-        return [replace(look, usual=each) for look, each in zip(looks, usual, strict=True)]
+            return self._student.embed_tensor(torch.cat(crops)).cpu()
 
     def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
         """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
@@ -236,39 +267,31 @@ class Retoucher:
             faces.append(_Face(_tensor(drawn), gain, _tensor(low), where, inside, contrast))
         return faces
 
-    def _sought(
-        self,
-        code: torch.Tensor,
-        canvas: _Canvas,
-        faces: Sequence[_Face],
-        looks: Sequence[_Look],
-        contrast: float,
-        below: float,
-        rng: np.random.Generator,
-    ) -> torch.Tensor:
-        """``code`` after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
-        imported. below: times as much as too alike, that too little counts."""
+    def _sought(self, search: _Search, looks: Sequence[_Look]) -> torch.Tensor:
+        """Its code after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
+        imported."""
+        code, rng = search.code, search.rng
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, _STEPS + 1):
             code = code.detach().requires_grad_(True)
-            chosen = [looks[at] for at in rng.permutation(len(looks))[:_BATCH]]
-            retouch = canvas.retouch(code)
+            which = rng.permutation(len(looks))[:_BATCH].tolist()
+            chosen = [looks[at] for at in which]
+            retouch = search.canvas.retouch(code)
             crops = []
             for look in chosen:
-                crops.append(self._crop(faces[look.shot].retouched(retouch, contrast), _jittered(look.to_crop, rng)))
+                face = search.faces[look.shot].retouched(retouch, search.contrast)
+                crops.append(self._crop(face, _jittered(look.to_crop, rng)))
             seen = self._student.embed_tensor(torch.cat(crops)).cpu()
-            alike, usual = (
-                (seen * torch.stack(with_what)).sum(1)
-                for with_what in ([look.known for look in chosen], [look.usual for look in chosen])
-            )
+            alike = (seen * torch.stack([look.known for look in chosen])).sum(1)
+            usual = (seen * search.usual[which]).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
-            beyond = beyond.clamp(min=0) + below * (-_SLACK - beyond).clamp(min=0)
+            beyond = beyond.clamp(min=0) + search.below * (-_SLACK - beyond).clamp(min=0)
             loss = beyond.square().mean() + _FIRM * beyond.mean() + _APART * usual.mean()
             (gradient,) = torch.autograd.grad(loss, code)
             mean = _MEAN * mean + (1 - _MEAN) * gradient
             square = _SQUARE * square + (1 - _SQUARE) * gradient**2
-            usual = (square / (1 - _SQUARE**step)).sqrt() + _TINY
-            code = code.detach() - _RATE * mean / (1 - _MEAN**step) / usual
+            scale = (square / (1 - _SQUARE**step)).sqrt() + _TINY
+            code = code.detach() - _RATE * mean / (1 - _MEAN**step) / scale
         return code
 
     def _crop(self, patch: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
