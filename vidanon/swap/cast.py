@@ -29,9 +29,9 @@ from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 30  #: donors drawn at once, in a first look
+FIRST = 20  #: donors drawn at once, in a first look
 CANDIDATES = 8  #: of them drawn and compared again
-MOST = 48  #: compared where few are unlike enough
+MOST = 10  #: of a rank compared, where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
@@ -47,7 +47,7 @@ _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _ABOUT = 0.02  #: likeness: a difference that is none; who is seen again should get the same face
-_CHOICE = 6  #: donors that the key chooses among, at least, where so many are unlike enough
+_CHOICE = 5  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 30.0  #: differences that another apparent gender counts for
 _BETWEEN = 0.5  #: from which on a gender is another
 _YEARS = 20.0  #: from which on an age is another
@@ -110,10 +110,11 @@ class Casting:
         margins: dict[int, float] = {}
         for rank, least in enumerate(_LEAST):
             waiting = iter([d for d, its in zip(order, ranks, strict=True) if its == rank])
-            while len(margins) < MOST and not _enough(margins, least) and (some := self._drawable(waiting)):
+            most = len(margins) + MOST
+            while len(margins) < most and not _enough(margins, least) and (some := self._drawable(waiting)):
                 unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
                 ranked = sorted(some, key=lambda d: float(unlike[d]))
-                while ranked and not (len(margins) >= CANDIDATES and _enough(margins, least)):
+                while ranked and len(margins) < most and not (len(margins) >= CANDIDATES and _enough(margins, least)):
                     few = max(_TOGETHER, CANDIDATES - len(margins))
                     group, ranked = ranked[:few], ranked[few:]
                     compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)

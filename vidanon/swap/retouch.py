@@ -42,10 +42,10 @@ _STRETCH = (0.8, 1.25)  #: a mix has less contrast than those it is of: how far 
 _CONTRAST = 1.0  #: times what people's own is
 _CALM = 1.02  #: times the source's contrast that the drawn face may have at first
 _BOLD = (2.2, 1.1)  #: the same, at most: of a small face, of a large one
-_MORE = 1.3  #: times as much each time
+_MORE = 1.3  #: times as much each time; at once, where steps take nothing away
 _KNOWN = 0.09  #: how much more likeness than there may be left lets the contrast rise by one
-_STEPS = 8  #: of the search, between two drawings
-_CALMLY, _MOST = 2, 6  #: drawings before the contrast is raised, and in all
+_TRIAL, _STEPS = 4, 8  #: of the search, to the first drawing and between two others
+_CALMLY, _MOST = 2, 5  #: drawings before the contrast is raised, and in all
 _BATCH = 3  #: looks of one step
 _RATE = 1.0
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
@@ -142,7 +142,8 @@ class _Search:
         self.below = _BELOW if left < _LEFT[0] else 1.0
         contrast = self.contrast
         if left > _LEFT[1] and self.drawings >= _CALMLY:
-            contrast = min(contrast * _MORE, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
+            more = math.inf if no_less else _MORE
+            contrast = min(contrast * more, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
         no_bolder = self.drawings >= _CALMLY and contrast <= self.contrast
         self.ended = _LEFT[0] <= left <= _LEFT[1] or self.drawings == _MOST or (no_less and no_bolder)
         if not self.ended:
@@ -272,7 +273,7 @@ class Retoucher:
         imported."""
         code, rng = search.code, search.rng
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
-        for step in range(1, _STEPS + 1):
+        for step in range(1, (_STEPS if search.drawings else _TRIAL) + 1):
             code = code.detach().requires_grad_(True)
             which = rng.permutation(len(looks))[:_BATCH].tolist()
             chosen = [looks[at] for at in which]
