@@ -34,7 +34,7 @@ _INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval 
 _OUTSIDE = 0.04  #: that a corner of the mouth may lie beyond it while a swapped face turns: detectors are as far off
 _FURTHER = 5.0  #: degrees that a face may be turned further while it goes over
 _SHORTEST = 0.4  #: s: a face is not swapped for less
-_FADE = 0.12  #: s from the cover to the new face
+_FADE = 0.2  #: s from the cover to the new face
 
 
 @dataclass(frozen=True)

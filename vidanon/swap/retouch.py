@@ -58,7 +58,7 @@ _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, th
 _LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
-_APART = 0.5
+_APART = 0.6
 
 
 @dataclass(frozen=True)
