@@ -105,7 +105,7 @@ def test_a_mans_face_is_not_mixed_into_a_womans():
     how = Retoucher(swapkit.composer(), student, traits, b"key")
     for donor in (26, 11):
         actor = swapkit.actors()[donor]
-        search = how._begun(actor, shots(20))
+        search = how._begun(actor, shots(20), np.random.default_rng(0))
         how._go_on(search, shots(20), shape_of(20), how._looks(shots(20)))
         other = (traits.female >= 0.5) != (actor.donor.female >= 0.5)
         assert torch.softmax(search.code, 1)[:, other].sum(1).max() < 0.01
@@ -235,6 +235,31 @@ def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_least_known
         given = retoucher()(large, shape_of(20), three)
         assert asked == order
         assert [each.left for each in given] == known
+
+
+def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(monkeypatch):
+    actor = swapkit.actors()[26]
+    starts, lefts = [], []
+
+    def go_on(self, search, shots, shape, looks):
+        if not search.drawings:
+            starts.append(search.start)
+        search.drawn(lefts.pop(0))
+
+    monkeypatch.setattr(Retoucher, "_go_on", go_on)
+    large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
+    for told, times, left in (
+        ([0.05] * 3, 1, 0.05),
+        ([*[0.2] * 3, *[0.15] * 3, *[0.3] * 3], 3, 0.15),
+        ([*[0.2] * 3, *[0.07] * 3], 2, 0.07),
+        ([*[0.2] * 3, -0.12], 2, -0.12),
+    ):
+        starts.clear()
+        lefts[:] = told
+        (given,) = retoucher()(large, shape_of(20), [actor])
+        assert given.left == left and not lefts
+        assert len(starts) == times
+        assert not any((starts[0] == each).all() for each in starts[1:])
 
 
 def test_a_search_ends_where_nothing_is_left_where_no_more_is_allowed_and_after_some_drawings():

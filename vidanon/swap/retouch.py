@@ -56,6 +56,7 @@ _BELOW = 3.0  #: times as much as too alike, that less counts where the whole fa
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
 _LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
+_MUCH, _AGAIN = 0.08, 2  #: likeness left with which a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
 _APART = 0.6
@@ -164,16 +165,16 @@ class Retoucher:
         """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
         [-DARKER, LIGHTER]."""
         looks = self._looks(shots)
-        searches = [self._begun(actor, shots) for actor in actors]
+        rngs = [generator(self._key, b"vidanon retouch", actor.donor.name) for actor in actors]
+        searches = [self._begun(actor, shots, rng) for actor, rng in zip(actors, rngs, strict=True)]
         tried: list[_Search] = []
         for search in searches:
             self._go_on(search, shots, shape, looks)
             tried.append(search)
             if search.ended:
                 break
-        best = min(tried, key=lambda search: search.left)
-        while not best.ended:
-            self._go_on(best, shots, shape, looks)
+        at = min(range(len(tried)), key=lambda each: tried[each].left)
+        best = tried[at] = searches[at] = self._ended(tried[at], shots, shape, looks)
         # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
         further = best.code - best.start
         return tuple(
@@ -185,8 +186,20 @@ class Retoucher:
             for search in searches
         )
 
-    def _begun(self, actor: Actor, shots: Sequence[Shot]) -> _Search:
-        rng = generator(self._key, b"vidanon retouch", actor.donor.name)
+    def _ended(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> _Search:
+        """It, sought to the end; where much is left then, the best of it and others from other starts."""
+        while not search.ended:
+            self._go_on(search, shots, shape, looks)
+        for _ in range(_AGAIN):
+            if search.left <= _MUCH:
+                break
+            other = self._begun(search.actor, shots, search.rng)
+            while not other.ended:
+                self._go_on(other, shots, shape, looks)
+            search = min(search, other, key=lambda each: each.left)
+        return search
+
+    def _begun(self, actor: Actor, shots: Sequence[Shot], rng: np.random.Generator) -> _Search:
         start, canvas = self._start(actor, rng), self._canvas(actor)
         small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
         bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
