@@ -280,11 +280,11 @@ def test_a_search_ends_where_nothing_is_left_where_no_more_is_allowed_and_after_
             out.append((round(search.contrast, 2), search.ended))
         return out
 
-    assert told(2.0, 0.3, 0.2, 0.1) == [(_CALM, False), (1.33, False), (1.72, False)]
+    assert told(2.0, 0.3, 0.2, 0.1) == [(_CALM, False), (1.53, False), (2.0, False)]
     assert told(2.0, 0.3, -0.12) == [(_CALM, False), (_CALM, True)]
     assert told(1.1, 0.3, 0.2, 0.1, 0.095) == [(_CALM, False), (1.1, False), (1.1, False), (1.1, True)]
     assert told(2.2, 0.5, 0.5, 0.5) == [(_CALM, False), (2.2, False), (2.2, True)]  # steps take nothing: at once
-    assert [ended for _, ended in told(9.0, *np.arange(0.5, 0.0, -0.1))] == [False] * (_MOST - 1) + [True]
+    assert [ended for _, ended in told(9.0, *np.linspace(0.5, 0.2, _MOST))] == [False] * (_MOST - 1) + [True]
 
 
 def test_only_a_small_face_gets_bold():

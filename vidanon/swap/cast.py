@@ -29,9 +29,9 @@ from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 20  #: donors drawn at once, in a first look
+FIRST = 16  #: donors drawn at once, in a first look
 CANDIDATES = 8  #: of them drawn and compared again
-MOST = 10  #: of a rank compared, where few are unlike enough
+MOST = 8  #: of a rank compared, where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
