@@ -110,14 +110,14 @@ def test_the_best_few_are_kept_each_once():
     assert all(0 <= d < COUNT for d in role.donors)
 
 
-def test_who_is_known_least_plays_first_and_of_those_known_about_as_little_whom_the_key_says():
-    lefts = (0.1, np.inf, -0.09, -0.1, 0.05)
+def test_who_is_nearest_to_a_stranger_plays_first_and_of_those_about_as_near_whom_the_key_says():
+    offs = (0.2, np.inf, 0.01, 0.0, 0.15)
     gain = np.zeros((2, 2), np.float32)
-    role = Role((7, 3, 9, 4, 8), np.zeros((468, 3)), lambda: tuple(Retouch(gain, 1.0, each) for each in lefts))
+    role = Role((7, 3, 9, 4, 8), np.zeros((468, 3)), lambda: tuple(Retouch(gain, 1.0, each) for each in offs))
     assert [role.part(turn)[0] for turn in range(5)] == [9, 4, 7, 3, 8]
     for turn in range(5):
         donor, retouch = role.part(turn)
-        assert retouch is not None and retouch.left == lefts[role.donors.index(donor)]
+        assert retouch is not None and retouch.off == offs[role.donors.index(donor)]
     assert Role((7, 3), np.zeros((468, 3))).part(1) == (3, None)
 
 

@@ -219,7 +219,7 @@ def test_what_is_left_to_know_takes_more_contrast_and_no_more_than_is_allowed():
     assert max(contrasts[20, 20], contrasts[5, 5]) > min(contrasts[case] for case in CASES)
 
 
-def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_least_known_is_sought_on(monkeypatch):
+def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_nearest_to_a_stranger_is_sought_on(monkeypatch):
     lefts, asked = {}, []
 
     def go_on(self, search, shots, shape, looks):
@@ -230,18 +230,20 @@ def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_least_known
     monkeypatch.setattr(Retoucher, "_go_on", go_on)
     three = [swapkit.actors()[at] for at in (26, 11, 40)]
     one, two, other = (actor.donor.name for actor in three)
-    for told, order, known in (
-        (([-0.12], [], []), [one], [-0.12, np.inf, np.inf]),
-        (([0.1], [-0.11], []), [one, two], [0.1, -0.11, np.inf]),
-        (([0.1], [0.3], [0.05, 0.0, -0.12]), [one, two, other, other, other], [0.1, 0.3, -0.12]),
-        (([0.02, 0.05, 0.05], [0.1], [0.1]), [one, two, other, one, one], [0.05, 0.1, 0.1]),
+    for told, order, off in (
+        (([-0.12], [], []), [one], [0.0, np.inf, np.inf]),
+        (([0.1], [-0.11], []), [one, two], [0.2, 0.0, np.inf]),
+        (([0.1], [0.3], [0.05, 0.0, -0.12]), [one, two, other, other, other], [0.2, 0.4, 0.0]),
+        (([0.02, 0.05, 0.05], [0.1], [0.1]), [one, two, other, one, one], [0.15, 0.2, 0.2]),
+        # less alike than strangers are is no better than more
+        (([-0.4], [-0.05, -0.12], [0.1]), [one, two, other, two], [0.23, 0.0, 0.2]),
     ):
         lefts.update(zip((one, two, other), map(list, told), strict=True))
         asked.clear()
         large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
         given = retoucher()(large, shape_of(20), three)
         assert asked == order
-        assert [each.left for each in given] == known
+        assert [each.off for each in given] == pytest.approx(off)
 
 
 def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(monkeypatch):
@@ -255,16 +257,16 @@ def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(mo
 
     monkeypatch.setattr(Retoucher, "_go_on", go_on)
     large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
-    for told, times, left in (
-        ([0.05] * 3, 1, 0.05),
-        ([*[0.2] * 3, *[0.15] * 3, *[0.3] * 3], 3, 0.15),
-        ([*[0.2] * 3, *[0.07] * 3], 2, 0.07),
-        ([*[0.2] * 3, -0.12], 2, -0.12),
+    for told, times, off in (
+        ([0.05] * 3, 1, 0.15),
+        ([*[0.2] * 3, *[0.15] * 3, *[0.3] * 3], 3, 0.25),
+        ([*[0.2] * 3, *[0.07] * 3], 2, 0.17),
+        ([*[0.2] * 3, -0.12], 2, 0.0),
     ):
         starts.clear()
         lefts[:] = told
         (given,) = retoucher()(large, shape_of(20), [actor])
-        assert given.left == left and not lefts
+        assert given.off == pytest.approx(off) and not lefts
         assert len(starts) == times
         assert not any((starts[0] == each).all() for each in starts[1:])
 

@@ -47,4 +47,4 @@ class Retouch:
 
     gain: FloatArray  #: (N, N) over the portrait: how much lighter or darker it becomes there, as a share
     contrast: float  #: times the source's, that the drawn face may have, if that is no more than the portrait's
-    left: float = math.inf  #: likeness of the drawn face to the source; inf: not known
+    off: float = math.inf  #: how far the likeness of the drawn face to the source is from a stranger's; inf: not known

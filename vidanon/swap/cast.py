@@ -66,12 +66,13 @@ class Role:
     retouches: Callable[[], tuple[Retouch, ...]] = tuple
 
     def part(self, turn: int) -> tuple[int, Retouch | None]:
-        """The donor whose turn it is and what is done to its portrait: first those that are known about the least."""
+        """The donor whose turn it is and what is done to its portrait: first those that are about the nearest to a
+        stranger."""
         found = self.retouches()
         if not found:
             return self.donors[turn], None
-        least = min(each.left for each in found)
-        at = sorted(range(len(found)), key=lambda each: found[each].left > least + _ABOUT)[turn]
+        least = min(each.off for each in found)
+        at = sorted(range(len(found)), key=lambda each: found[each].off > least + _ABOUT)[turn]
         return self.donors[at], found[at]
 
 

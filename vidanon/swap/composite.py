@@ -24,9 +24,9 @@ from vidanon.types import FloatArray, Layer
 
 _SOFT = 0.05  #: of the eye distance: how softly a part that the portrait does not show begins
 _LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
-#: of the source's brightness: skin that is a little darker is less like the source to recognisers than more contrast
-#: would make it, is steadier and goes unnoticed beside neck and ears
-_TONE = 0.9
+#: of the source's: skin that is a little darker is another person's to recognisers, without the unrest that contrast
+#: brings; darker still, the rim shows
+_BRIGHTNESS = 0.9
 _MARGIN = 0.18  #: of the eye distance around the oval that is worked on
 
 
@@ -157,7 +157,7 @@ class Composer:
             gain = 1 + retouch_at(retouch.gain, found.where, actor.donor.image.shape[0])
             donor = np.clip(donor * to_rgb(gain), 0, 1)
         shown = smoothed(found.shown, _SOFT * unit) * found.shown * clean
-        source_low = low_band(source, face, unit) * np.float32(_TONE)
+        source_low = low_band(source, face, unit) * np.float32(_BRIGHTNESS)
         donor_low = low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)

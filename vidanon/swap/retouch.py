@@ -56,7 +56,7 @@ _BELOW = 3.0  #: times as much as too alike, that less counts where the whole fa
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
 _LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
-_MUCH, _AGAIN = 0.08, 2  #: likeness left with which a search begins again elsewhere, so many times
+_MUCH, _AGAIN = 0.18, 2  #: how far off it is where a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
 _APART = 0.6
@@ -109,8 +109,8 @@ class _Canvas:
         change = (mix - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def finished(self, code: torch.Tensor, contrast: float, left: float = math.inf) -> Retouch:
-        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, left)
+    def finished(self, code: torch.Tensor, contrast: float, off: float = math.inf) -> Retouch:
+        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, off)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
         """(..., SIDE, SIDE) -> (...): its deviation from what is around, over the face."""
@@ -136,6 +136,12 @@ class _Search:
     left: float = math.inf  #: likeness; not known before the first drawing
     ended: bool = False
 
+    @property
+    def off(self) -> float:
+        """How far the likeness is from a stranger's, above or below: who is less alike than strangers are is told as
+        well."""
+        return max(self.left - _LEFT[1], _LEFT[0] - self.left, 0.0)
+
     def drawn(self, left: float) -> None:
         """What is left to know once it was drawn: how to go on."""
         self.drawings += 1
@@ -146,7 +152,7 @@ class _Search:
             more = math.inf if no_less else _MORE
             contrast = min(contrast * more, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
         no_bolder = self.drawings >= _CALMLY and contrast <= self.contrast
-        self.ended = _LEFT[0] <= left <= _LEFT[1] or self.drawings == _MOST or (no_less and no_bolder)
+        self.ended = self.off == 0 or self.drawings == _MOST or (no_less and no_bolder)
         if not self.ended:
             self.contrast = contrast
 
@@ -173,7 +179,7 @@ class Retoucher:
             tried.append(search)
             if search.ended:
                 break
-        at = min(range(len(tried)), key=lambda each: tried[each].left)
+        at = min(range(len(tried)), key=lambda each: tried[each].off)
         best = tried[at] = searches[at] = self._ended(tried[at], shots, shape, looks)
         # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
         further = best.code - best.start
@@ -181,7 +187,7 @@ class Retoucher:
             search.canvas.finished(
                 search.code if search in tried else self._mix(search.actor, search.start + further),
                 best.contrast,
-                search.left,
+                search.off,
             )
             for search in searches
         )
@@ -191,12 +197,12 @@ class Retoucher:
         while not search.ended:
             self._go_on(search, shots, shape, looks)
         for _ in range(_AGAIN):
-            if search.left <= _MUCH:
+            if search.off <= _MUCH:
                 break
             other = self._begun(search.actor, shots, search.rng)
             while not other.ended:
                 self._go_on(other, shots, shape, looks)
-            search = min(search, other, key=lambda each: each.left)
+            search = min(search, other, key=lambda each: each.off)
         return search
 
     def _begun(self, actor: Actor, shots: Sequence[Shot], rng: np.random.Generator) -> _Search:
