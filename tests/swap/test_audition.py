@@ -17,7 +17,7 @@ from vidanon.config import ProtectSettings, SwapSettings
 from vidanon.faces.mesh import Meshes
 from vidanon.faces.mesh_points import five
 from vidanon.swap.attributes import Look
-from vidanon.swap.audition import LOOKS, SHOT, audition
+from vidanon.swap.audition import ASIDE, LOOKS, SHOT, audition
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import Role
 from vidanon.track.plan import Plan
@@ -97,8 +97,10 @@ def as_it_is(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
     return ()
 
 
-def row(frame: int, track: int = 1, unit: float = 40.0, state: RowState = RowState.DETECTED, marks=True) -> PlanRow:
-    points = mesh(unit)
+def row(
+    frame: int, track: int = 1, unit: float = 40.0, state: RowState = RowState.DETECTED, marks=True, yaw: float = 0.0
+) -> PlanRow:
+    points = swapkit.turned(mesh(unit), yaw=yaw)
     return PlanRow(frame, track, swapkit.box_of(points), five(points)[:, :2] if marks else None, state, 1.0)
 
 
@@ -141,6 +143,27 @@ def test_the_most_promising_frame_of_each_part():
     assert finder.asked == best
     seen, _ = casting.calls[0]
     assert sorted(seen) == best
+
+
+def off_the_middle(of: PlanRow) -> float:
+    right, left, nose = of.landmarks[:3]
+    return abs(float((nose - (right + left) / 2) @ (left - right))) / float(np.linalg.norm(left - right)) ** 2
+
+
+@pytest.mark.parametrize("yaws", [(-8, -21, -17, -60), (25, 38, 32, 62)], ids=["left", "right"])
+def test_one_more_look_is_from_the_side(yaws: tuple[int, ...]):
+    turns = dict(zip((31, 33, 34, 36), yaws, strict=True))
+    rows = [row(i, yaw=turns.get(i, 5)) for i in range(60)]
+    assert off_the_middle(rows[36]) > ASIDE[1] >= off_the_middle(rows[33]) > off_the_middle(rows[34]) > ASIDE[0]
+    _, finder, casting, _ = hold(rows, 60)
+    assert finder.asked.count(33) == 1 and not {31, 34, 36} & set(finder.asked)
+    assert len(finder.asked) == LOOKS + 1 and finder.asked == sorted(finder.asked)
+    assert sorted(casting.calls[0][0]) == finder.asked
+
+
+def test_a_part_of_a_life_that_is_seen_from_the_side_alone_is_looked_at_once():
+    rows = [row(i, yaw=20.0) for i in range(LOOKS)]
+    assert hold(rows, LOOKS)[1].asked == list(range(LOOKS))
 
 
 def test_a_face_seen_beats_one_that_was_only_followed():

@@ -1,5 +1,7 @@
 """Look at every person of a plan in a few frames, spread over the whole track, and give each a role.
 
+One more look is from the side, where there is one: what makes a face a stranger's from the front need not do so there.
+
 A pass over the source between the analysis and the render pass. It decodes, but looks at few frames; embeddings and
 pictures of sources live in memory, and only as long as they are needed.
 """
@@ -25,7 +27,9 @@ from vidanon.track.plan import Plan
 from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState, TrackInfo
 
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
+ASIDE = (0.1, 0.3)  #: how far the nose is off the middle of the eyes in a look from the side, eye distances
 SHOT = 160  #: px, side of the patches kept
+_TINY = 1e-6
 Guess = Callable[[Sequence[Shot]], Look]
 Retouching = Callable[[Sequence[Shot], Role], tuple[Retouch, ...]]  #: of the role's donors
 
@@ -102,20 +106,22 @@ def _beside(me: TrackInfo, tracks: dict[int, TrackInfo], roles: dict[int, Role])
 
 
 def _wanted(plan: Plan, tracks: dict[int, TrackInfo], swap: SwapSettings) -> dict[int, list[PlanRow]]:
-    """By track, the most promising row of each part of its life."""
+    """By track, the most promising row of each part of its life and, of those from the side, the most turned one."""
     best: dict[tuple[int, int], tuple[float, PlanRow]] = {}
     for row in plan.iter_rows():
         info = tracks.get(row.track)
-        promise = _promise(row, swap)
+        promise, turn = _promise(row, swap), _turn(row)
         if info is None or promise <= 0:
             continue
         part = (row.frame - info.first) * LOOKS // (info.last - info.first + 1)
         if promise > best.get((row.track, part), (0.0, row))[0]:
             best[row.track, part] = (promise, row)
-    out: dict[int, list[PlanRow]] = defaultdict(list)
-    for (track, _), (_, row) in sorted(best.items(), key=lambda item: item[0]):
-        out[track].append(row)
-    return out
+        if ASIDE[0] <= turn <= ASIDE[1] and turn > best.get((row.track, LOOKS), (0.0, row))[0]:
+            best[row.track, LOOKS] = (turn, row)
+    found: dict[int, dict[int, PlanRow]] = defaultdict(dict)
+    for (track, _), (_, row) in best.items():
+        found[track][row.frame] = row
+    return {track: [rows[frame] for frame in sorted(rows)] for track, rows in sorted(found.items())}
 
 
 def _promise(row: PlanRow, swap: SwapSettings) -> float:
@@ -126,8 +132,16 @@ def _promise(row: PlanRow, swap: SwapSettings) -> float:
     eyes = float(np.linalg.norm(marks[1] - marks[0]))
     if eyes < 0.8 * swap.min_eyes:
         return 0.0
-    turn = abs(float((marks[2] - marks[:2].mean(0)) @ (marks[1] - marks[0]))) / eyes**2
-    return eyes * max(0.0, 1 - turn) * (1.0 if row.state is RowState.DETECTED else 0.7)
+    return eyes * max(0.0, 1 - _turn(row)) * (1.0 if row.state is RowState.DETECTED else 0.7)
+
+
+def _turn(row: PlanRow) -> float:
+    """How far the nose is off the middle of the eyes along their line, eye distances; 0 where it is not known."""
+    marks = row.landmarks
+    if marks is None or not np.isfinite(marks).all():
+        return 0.0
+    across = marks[1] - marks[0]
+    return abs(float((marks[2] - marks[:2].mean(0)) @ across)) / max(float(across @ across), _TINY)
 
 
 def _shots(
