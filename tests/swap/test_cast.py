@@ -15,7 +15,7 @@ from tests.swap import swapkit
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.swap.attributes import Look
 from vidanon.swap.base import Donor, Retouch, Shot
-from vidanon.swap.cast import STAND_BY, Casting, Role
+from vidanon.swap.cast import MOST, STAND_BY, Casting, Role
 from vidanon.swap.composite import Drawn
 from vidanon.swap.shape import Shapes
 from vidanon.types import ByteArray, FloatArray, Layer
@@ -119,6 +119,15 @@ def test_who_is_nearest_to_a_stranger_plays_first_and_of_those_about_as_near_who
         donor, retouch = role.part(turn)
         assert retouch is not None and retouch.off == offs[role.donors.index(donor)]
     assert Role((7, 3), np.zeros((468, 3))).part(1) == (3, None)
+
+
+@pytest.mark.parametrize(("female", "given"), [(0.9, 1.0), (0.4, 1.0), (0.25, 0.0), (0.05, 0.0)])
+def test_who_is_read_as_neither_surely_gets_a_womans_face(female: float, given: float):
+    world = World(looks=[Look(float(d % 2), 40.0, 20.0) for d in range(COUNT)])
+    chosen = {
+        d for key in range(4) for d in world.choose(key=str(key).encode() * 8, looks=Look(female, 40.0, 20.0)).donors
+    }
+    assert len(chosen) > 3 and {world.actors[d].donor.female for d in chosen} == {given}
 
 
 def test_another_age_is_asked_only_where_the_own_is_alike():
@@ -230,9 +239,9 @@ def test_where_none_is_unlike_enough_there_is_no_role_to_play():
 
 
 def test_the_recogniser_that_knows_the_source_best_decides():
-    world = World()
+    world = World(looks=[PLAIN] * MOST)  # all are compared
     knows = world.table.copy()
-    for d in range(COUNT):
+    for d in range(MOST):
         if d != 7:
             knows[d] = unit(0.3 * knows[d] + 0.7 * knows[40])
     assert world.choose(others=[Table(knows)]).donors == (7,)

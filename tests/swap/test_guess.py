@@ -34,7 +34,11 @@ def test_every_shot_is_looked_at():
     probes = Probes()
     assert guesser(swapkit.student(), probes)(shots(0, count=3)) == Look(0.5, 40.0, 10.0)
     ((features, crops),) = probes.seen
-    assert features.shape == (3, 512) and crops.shape == (3, 112, 112, 3) and crops.dtype == np.uint8
+    assert (
+        features.shape == (3, load_attributes().dimensions)
+        and crops.shape == (3, 112, 112, 3)
+        and crops.dtype == np.uint8
+    )
 
 
 @pytest.mark.parametrize("light", [0.5, 0.7])

@@ -53,6 +53,7 @@ class StudentNet(nn.Module):
                 blocks.append(Block(channels, width, 2 if number == 0 and stage > 0 else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
+        self.channels = channels
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.Conv2d(channels, channels, 7, groups=channels, bias=False),  # a weight for each place of the 7x7 map

@@ -8,7 +8,7 @@ registry, its card ``models/student.md``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Student:
         self._device, self._dtype = runtime.device, runtime.fast_dtype
         self._net = net.to(self._device, self._dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dimensions = net.dimensions
+        self._channels = net.channels
 
     @property
     def description(self) -> Description:
@@ -54,15 +55,33 @@ class Student:
 
     def embed(self, patches: ByteArray) -> FloatArray:
         """(N, 112, 112, 3) uint8 RGB, aligned -> (N, dimensions) float32 of unit norm; ValueError for another shape."""
+        return self._each(patches, self.embed_tensor, self.dimensions)
+
+    def regions(self, patches: ByteArray, side: int) -> FloatArray:
+        """(N, 112, 112, 3) uint8 RGB, aligned -> (N, channels * side * side) float32: the map before the head, averaged
+        over ``side`` x ``side`` parts of the crop.
+
+        It still tells of a face's look what the head leaves out because it does not tell people apart. ValueError for
+        another shape.
+        """
+
+        def look(pixels: torch.Tensor) -> torch.Tensor:
+            seen = self._net.blocks(self._net.stem(self._input(pixels))).float()
+            return torch.nn.functional.adaptive_avg_pool2d(seen, side).flatten(1)
+
+        return self._each(patches, look, self._channels * side * side)
+
+    def _each(self, patches: ByteArray, look: Callable[[torch.Tensor], torch.Tensor], dimensions: int) -> FloatArray:
+        """(N, dimensions): what ``look`` says of (n, 3, 112, 112) in 0..255, a few at a time."""
         size = self._description.size
         if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (size, size, 3):
             raise ValueError(f"patches {patches.dtype} {patches.shape}: (N, {size}, {size}, 3) uint8 wanted")
-        out = np.zeros((len(patches), self.dimensions), np.float32)
+        out = np.zeros((len(patches), dimensions), np.float32)
         with torch.inference_mode():
             for start in range(0, len(patches), _CHUNK):
                 pixels = torch.from_numpy(np.ascontiguousarray(patches[start : start + _CHUNK])).to(self._device)
                 # a view of (N, H, W, 3) is channels-last already
-                out[start : start + _CHUNK] = self.embed_tensor(pixels.permute(0, 3, 1, 2)).cpu().numpy()
+                out[start : start + _CHUNK] = look(pixels.permute(0, 3, 1, 2)).cpu().numpy()
         return out
 
     def embed_tensor(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -70,10 +89,12 @@ class Student:
 
         A gradient can be taken through it.
         """
+        return torch.nn.functional.normalize(self._net(self._input(pixels)).float(), dim=1)
+
+    def _input(self, pixels: torch.Tensor) -> torch.Tensor:
         # less 127.5, whole pixels are exact in bfloat16
         x = pixels.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
-        x = (x - self._description.offset) / self._description.scale
-        return torch.nn.functional.normalize(self._net(x).float(), dim=1)
+        return (x - self._description.offset) / self._description.scale
 
 
 def load_student(runtime: Runtime, path: Path | None = None) -> Student:

@@ -1,20 +1,21 @@
 """What a face is likely to be read as, coarsely: so that a donor is chosen that does not jar on the body it is put on.
 
-Two linear probes on the project's own recogniser guess apparent gender and age; the skin's tone is measured. Nothing of
-it is kept: a guess serves one choice and is dropped. The probes' card is ``models/attributes.md``.
+Two linear probes on what the project's own recogniser sees before it says who it is guess apparent gender and age; the
+skin's tone is measured. Nothing of it is kept: a guess serves one choice and is dropped. The probes' card is
+``models/attributes.md``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
 
 from vidanon.errors import ModelError
-from vidanon.recognise.base import ARCFACE_112, Description, Recogniser
+from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.recognise.crop import crop
 from vidanon.types import ByteArray, FloatArray
 from vidanon.zoo.fetch import resolve
@@ -23,6 +24,7 @@ from vidanon.zoo.save import save_tensors
 
 NAME = "attributes"
 SIDE = 112  #: px of the crops, aligned for the recogniser
+PARTS = 3  #: a crop is described in so many rows and columns: hair, jaw and lips do not lie in one place
 AGES = (15.0, 90.0)  #: years: what a guess is kept within
 #: x0, y0, x1, y1 px of the crop: forehead, both cheeks, bridge of the nose
 _SKIN = ((42, 26, 71, 40), (27, 68, 43, 82), (69, 68, 85, 82), (51, 52, 61, 70))
@@ -48,6 +50,14 @@ class Look(NamedTuple):
     female: float  #: 0..1
     age: float  #: years
     tone: float  #: skin: individual typology angle, degrees (-60 very dark .. 60 very light)
+
+
+class Seeing(Protocol):
+    """A network that looks at crops."""
+
+    def regions(self, patches: ByteArray, side: int) -> FloatArray:
+        """(N, 112, 112, 3) uint8 RGB -> (N, channels * side * side): what it sees in each of side x side parts."""
+        ...
 
 
 class Attributes:
@@ -81,9 +91,9 @@ def views(rgb: ByteArray, landmarks: FloatArray) -> ByteArray:
     return np.stack([crop(rgb, landmarks, NEAR), crop(rgb, landmarks, WIDE)])
 
 
-def features(recogniser: Recogniser, seen: ByteArray) -> FloatArray:
-    """(K, 2, 112, 112, 3) of :func:`views` -> (K, 2 D): embeddings of both, side by side."""
-    return np.concatenate([recogniser.embed(np.ascontiguousarray(seen[:, which])) for which in (0, 1)], 1)
+def features(network: Seeing, seen: ByteArray) -> FloatArray:
+    """(K, 2, 112, 112, 3) of :func:`views` -> (K, D): what is seen in PARTS x PARTS parts of both, side by side."""
+    return np.concatenate([network.regions(np.ascontiguousarray(seen[:, which]), PARTS) for which in (0, 1)], 1)
 
 
 def tones(crops: ByteArray) -> FloatArray:

@@ -52,7 +52,7 @@ _GENDER = 30.0  #: differences that another apparent gender counts for
 _BETWEEN = 0.5  #: from which on a gender is another
 _YEARS = 20.0  #: from which on an age is another
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
-_DOUBT = 0.85
+_DOUBT = 0.6
 _TAKEN = 0.5  #: similarity above which two donors look alike
 
 

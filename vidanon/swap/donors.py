@@ -20,7 +20,7 @@ from vidanon.detect.base import Detector
 from vidanon.errors import ModelError, UsageError
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import POINTS, five
-from vidanon.recognise.base import Recogniser
+from vidanon.recognise.student import Student
 from vidanon.swap.attributes import Attributes, features, load_attributes, views
 from vidanon.swap.base import Donor
 from vidanon.swap.portraits import SUFFIXES, Unusable, face_crop, find_face, framed, judge, read_picture
@@ -72,11 +72,11 @@ def load_donors(path: Path | None = None) -> tuple[Donor, ...]:
 
 
 def donors_from_folder(
-    folder: Path, finder: MeshFinder, detector: Detector, recogniser: Recogniser, attributes: Attributes | None = None
+    folder: Path, finder: MeshFinder, detector: Detector, student: Student, attributes: Attributes | None = None
 ) -> tuple[tuple[Donor, ...], list[tuple[str, str]]]:
     """The donors in a folder of portraits, one face each, and the files left out with the reason, both by name.
 
-    recogniser: the student, whose embeddings ``attributes`` reads (None: the shipped probes). Who the portraits show is
+    student: what ``attributes`` was made for (None: the shipped probes). Who the portraits show is
     the user's to answer for: nothing here can tell a synthetic face from a photograph. Raises UsageError where none can
     be used.
     """
@@ -89,7 +89,7 @@ def donors_from_folder(
     left_out: list[tuple[str, str]] = []
     for path in files:
         try:
-            donors.append(_donor(path, finder, detector, recogniser, attributes))
+            donors.append(_donor(path, finder, detector, student, attributes))
         except Unusable as error:
             left_out.append((path.name, str(error)))
     if not donors:
@@ -101,14 +101,14 @@ def donors_from_folder(
     return tuple(donors), left_out
 
 
-def _donor(path: Path, finder: MeshFinder, detector: Detector, recogniser: Recogniser, attributes: Attributes) -> Donor:
+def _donor(path: Path, finder: MeshFinder, detector: Detector, student: Student, attributes: Attributes) -> Donor:
     rgb = read_picture(path)
     points, confidence = find_face(rgb, finder, detector)
     judge(points, confidence)
     portrait = framed(rgb, points)
     seen = views(rgb, five(points)[:, :2])[None]
-    look = attributes.guess(features(recogniser, seen), seen[:, 0])
-    embedding = recogniser.embed(face_crop(portrait, recogniser)[None])[0]
+    look = attributes.guess(features(student, seen), seen[:, 0])
+    embedding = student.embed(face_crop(portrait, student)[None])[0]
     return Donor(path.name, portrait.image, portrait.points, look.female, look.age, look.tone, embedding)
 
 

@@ -1,4 +1,4 @@
-"""The probes of :mod:`vidanon.swap.attributes`: linear, on the recogniser's embeddings of labelled synthetic faces.
+"""The probes of :mod:`vidanon.swap.attributes`: linear, on what the student sees of labelled synthetic faces.
 
 They are chosen and measured on sets of faces that they did not see: within a set, faces have so much else in common
 that a held-out face of it says little about footage.
@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from vidanon.recognise.base import Recogniser
-from vidanon.swap.attributes import features
+from vidanon.swap.attributes import Seeing, features
 from vidanon.train.augment import augment
 from vidanon.types import ByteArray, FloatArray
 
 _VIEWS = 12  # of each face: itself, its mirror image, worsened ones
 _STRENGTHS = tuple(float(v) for v in np.geomspace(0.01, 100, 9))  # of the ridge
+_TINY = 1e-9
 
 Rows = npt.NDArray[np.float64]
 
@@ -44,21 +44,21 @@ class Probes:
     measured: dict[str, float]
 
 
-def train_probes(examples: Sequence[Example], recogniser: Recogniser, seed: int) -> Probes:
+def train_probes(examples: Sequence[Example], network: Seeing, seed: int) -> Probes:
     """Learn from at least two sets; deterministic under ``seed``. Raises ValueError for one set."""
     sets = np.array([example.source for example in examples])
     if len(set(sets.tolist())) < 2:
         raise ValueError("one set of faces: give two or more, to hold one out")
     generator = np.random.default_rng(seed)
     seen = np.stack([_view(example.seen, k, generator) for example in examples for k in range(_VIEWS)])
-    known = features(recogniser, seen).astype(np.float64)
+    known = features(network, seen).astype(np.float64)
     rows = np.concatenate([known, np.ones((len(known), 1))], 1)
     source = np.repeat(sets, _VIEWS)
     female, age = (np.repeat([getattr(e, name) for e in examples], _VIEWS) for name in ("female", "age"))
     plain = np.arange(len(rows)) % _VIEWS == 0
     sides, strength = _held_out(rows, 2 * female - 1, source)
     scale = _calibrated(sides, female)
-    probe = _ridge(rows, 2 * female - 1, strength) * scale[0]
+    probe = _ridge(rows, 2 * female - 1, [strength])[:, 0] * scale[0]
     probe[-1] += scale[1]
     aged = np.isfinite(age)
     rows_aged, age = rows[aged], age[aged]
@@ -74,7 +74,7 @@ def train_probes(examples: Sequence[Example], recogniser: Recogniser, seed: int)
         "age off by, always the mean": float(np.abs(age - age.mean()).mean()),
         "age correlation, as they are": float(np.corrcoef(years[plain_aged], age[plain_aged])[0, 1]),
     }
-    return Probes(probe.astype(np.float32), _ridge(rows_aged, age, strength).astype(np.float32), measured)
+    return Probes(probe.astype(np.float32), _ridge(rows_aged, age, [strength])[:, 0].astype(np.float32), measured)
 
 
 def _view(seen: ByteArray, number: int, generator: np.random.Generator) -> ByteArray:
@@ -89,22 +89,26 @@ def _view(seen: ByteArray, number: int, generator: np.random.Generator) -> ByteA
 
 
 def _held_out(rows: Rows, wanted: Rows, source: npt.NDArray[Any]) -> tuple[Rows, float]:
-    """Answers of probes that did not see the face's set, at the strength with the least error; that strength."""
-    tried: list[tuple[float, float, Rows]] = []
-    for strength in _STRENGTHS:
-        answers = np.empty(len(rows))
-        for held in np.unique(source):
-            out = source == held
-            answers[out] = rows[out] @ _ridge(rows[~out], wanted[~out], strength)
-        tried.append((float(((answers - wanted) ** 2).mean()), strength, answers))
-    _, strength, answers = min(tried, key=lambda t: t[:2])
-    return answers, strength
+    """Answers of probes that did not see the face's set, and their strength: the greatest within a standard error of
+    the least error (Breiman et al. 1984), for footage is less like the sets than they are like one another."""
+    answers = np.empty((len(_STRENGTHS), len(rows)))
+    for held in np.unique(source):
+        out = source == held
+        answers[:, out] = (rows[out] @ _ridge(rows[~out], wanted[~out], _STRENGTHS)).T
+    errors = ((answers - wanted) ** 2).reshape(len(answers), -1, _VIEWS).mean(2)  # by face
+    least = errors[errors.mean(1).argmin()]
+    enough = errors.mean(1) <= least.mean() + least.std() / np.sqrt(len(least))
+    best = int(np.flatnonzero(enough).max())
+    return answers[best], _STRENGTHS[best]
 
 
-def _ridge(rows: Rows, wanted: Rows, strength: float) -> Rows:
-    penalty = np.eye(rows.shape[1]) * strength * len(rows) / rows.shape[1]
-    penalty[-1, -1] = 0  # the constant is free
-    return np.asarray(np.linalg.solve(rows.T @ rows + penalty, rows.T @ wanted))
+def _ridge(rows: Rows, wanted: Rows, strengths: Sequence[float]) -> Rows:
+    """(D + 1, strengths): weights, what each is worth counted in deviations of its feature."""
+    spread = rows.var(0) + _TINY
+    spread[-1] = 0  # the constant is free
+    products, sums = rows.T @ rows, rows.T @ wanted
+    found = [np.linalg.solve(products + np.diag(strength * len(rows) * spread), sums) for strength in strengths]
+    return np.stack(found, 1)
 
 
 def _calibrated(sides: Rows, female: Rows) -> Rows:
