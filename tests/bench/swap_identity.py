@@ -22,7 +22,7 @@ from vidanon.evaluate.bootstrap import Interval, bootstrap
 from vidanon.recognise.assemble import make_recogniser
 from vidanon.recognise.base import Description, Recogniser, similarities, threshold
 from vidanon.recognise.crop import crop
-from vidanon.recognise.student import load_student
+from vidanon.recognise.student import load_student, load_surrogate
 from vidanon.runtime.device import Runtime
 from vidanon.types import ByteArray, FloatArray
 
@@ -44,7 +44,8 @@ def load_judges(data: Path, runtime: Runtime, names: Sequence[str] = JUDGES) -> 
 
 def took_part(judges: Sequence[Recogniser], models: Mapping[str, str], runtime: Runtime) -> dict[str, str]:
     """Judge -> why it is no independent one of a run that used ``models`` (name -> SHA-256)."""
-    known: list[Description] = [load_student(runtime).description, *(j.description for j in judges)]
+    ours = (load_student(runtime), load_surrogate(runtime))
+    known: list[Description] = [each.description for each in (*ours, *judges)]
     reasons = {j.description.name: objection(j.description, models, known) for j in judges}
     return {name: reason for name, reason in reasons.items() if reason}
 

@@ -139,7 +139,7 @@ def test_every_frame_shows_somebody_else(clips: dict[str, Path], swapped: tuple[
     output, report = swapped
     assert (report["mode"], report["frames"], report["faces"], report["tracks"]) == ("swap", FRAMES, FRAMES, 1)
     assert report["covered"] == {} and report["fallback_faces"] == {}
-    assert {"student"} <= report["models"].keys()
+    assert {"student", "surrogate"} <= report["models"].keys()
     assert alike(clips["plain"], clips["plain"]) > 0.95
     least = threshold(swapkit.student().description, 0.01)
     for index, (before, after) in enumerate(zip(pictures(clips["plain"]), pictures(output), strict=True)):

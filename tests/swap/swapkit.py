@@ -14,7 +14,7 @@ import torch
 from tests.faces.meshkit import rotation
 from vidanon.faces.mesh import Meshes, MeshFinder, load_mesh
 from vidanon.faces.mesh_points import LIPS_INNER, OVAL, five
-from vidanon.recognise.student import Student, load_student
+from vidanon.recognise.student import Student, load_student, load_surrogate
 from vidanon.runtime.device import Runtime
 from vidanon.swap.base import Donor
 from vidanon.swap.composite import Actor, Composer
@@ -37,6 +37,11 @@ def finder() -> MeshFinder:
 @cache
 def student() -> Student:
     return load_student(runtime())
+
+
+@cache
+def surrogate() -> Student:
+    return load_surrogate(runtime())
 
 
 @cache

@@ -13,7 +13,7 @@ from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import aligned
-from vidanon.swap.retouch import _BOLD, _CALM, _MOST, DARKER, LIGHTER, Retoucher, _Canvas, _Search
+from vidanon.swap.retouch import _BOLD, _CALM, _LEFT, _MOST, DARKER, LIGHTER, Retoucher, _Canvas, _Search
 from vidanon.swap.traits import REGIONS, SIDE, load_traits
 
 SIZE = 160
@@ -44,7 +44,7 @@ def retouch(who: int, donor: int, key: bytes = b"key") -> Retouch:
 
 
 def retoucher(key: bytes = b"key") -> Retoucher:
-    return Retoucher(swapkit.composer(), swapkit.student(), load_traits(), key)
+    return Retoucher(swapkit.composer(), (swapkit.student(), swapkit.surrogate()), load_traits(), key)
 
 
 def drawn(shot: Shot, who: int, donor: int, how: Retouch | None):
@@ -102,7 +102,7 @@ def test_it_begins_at_a_secret_mix_of_people_of_the_donors_gender_and_about_its_
 def test_a_mans_face_is_not_mixed_into_a_womans():
     """However long the search."""
     student, traits = swapkit.student(), load_traits()
-    how = Retoucher(swapkit.composer(), student, traits, b"key")
+    how = Retoucher(swapkit.composer(), (student,), traits, b"key")
     for donor in (26, 11):
         actor = swapkit.actors()[donor]
         search = how._begun(actor, shots(20), np.random.default_rng(0))
@@ -225,18 +225,18 @@ def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_nearest_to_
     def go_on(self, search, shots, shape, looks):
         asked.append(search.actor.donor.name)
         search.code = search.code + 1
-        search.drawn(lefts[asked[-1]].pop(0))
+        search.drawn(_LEFT[1] + lefts[asked[-1]].pop(0))
 
     monkeypatch.setattr(Retoucher, "_go_on", go_on)
     three = [swapkit.actors()[at] for at in (26, 11, 40)]
     one, two, other = (actor.donor.name for actor in three)
     for told, order, off in (
-        (([-0.12], [], []), [one], [0.0, np.inf, np.inf]),
-        (([0.1], [-0.11], []), [one, two], [0.2, 0.0, np.inf]),
-        (([0.1], [0.3], [0.05, 0.0, -0.12]), [one, two, other, other, other], [0.2, 0.4, 0.0]),
-        (([0.02, 0.05, 0.05], [0.1], [0.1]), [one, two, other, one, one], [0.15, 0.2, 0.2]),
+        (([-0.02], [], []), [one], [0.0, np.inf, np.inf]),
+        (([0.2], [-0.01], []), [one, two], [0.2, 0.0, np.inf]),
+        (([0.2], [0.4], [0.15, 0.1, -0.02]), [one, two, other, other, other], [0.2, 0.4, 0.0]),
+        (([0.12, 0.15, 0.15], [0.2], [0.2]), [one, two, other, one, one], [0.15, 0.2, 0.2]),
         # less alike than strangers are is no better than more
-        (([-0.4], [-0.05, -0.12], [0.1]), [one, two, other, two], [0.23, 0.0, 0.2]),
+        (([_LEFT[0] - _LEFT[1] - 0.23], [0.05, -0.02], [0.2]), [one, two, other, two], [0.23, 0.0, 0.2]),
     ):
         lefts.update(zip((one, two, other), map(list, told), strict=True))
         asked.clear()
@@ -253,15 +253,15 @@ def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(mo
     def go_on(self, search, shots, shape, looks):
         if not search.drawings:
             starts.append(search.start)
-        search.drawn(lefts.pop(0))
+        search.drawn(_LEFT[1] + lefts.pop(0))
 
     monkeypatch.setattr(Retoucher, "_go_on", go_on)
     large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
     for told, times, off in (
-        ([0.05] * 3, 1, 0.15),
-        ([*[0.2] * 3, *[0.15] * 3, *[0.3] * 3], 3, 0.25),
-        ([*[0.2] * 3, *[0.07] * 3], 2, 0.17),
-        ([*[0.2] * 3, -0.12], 2, 0.0),
+        ([0.15] * 3, 1, 0.15),
+        ([*[0.3] * 3, *[0.25] * 3, *[0.4] * 3], 3, 0.25),
+        ([*[0.3] * 3, *[0.17] * 3], 2, 0.17),
+        ([*[0.3] * 3, -0.02], 2, 0.0),
     ):
         starts.clear()
         lefts[:] = told
@@ -283,7 +283,7 @@ def test_a_search_ends_where_nothing_is_left_where_no_more_is_allowed_and_after_
         return out
 
     assert told(2.0, 0.3, 0.2, 0.1) == [(_CALM, False), (1.53, False), (2.0, False)]
-    assert told(2.0, 0.3, -0.12) == [(_CALM, False), (_CALM, True)]
+    assert told(2.0, 0.3, -0.07) == [(_CALM, False), (_CALM, True)]
     assert told(1.1, 0.3, 0.2, 0.1, 0.095) == [(_CALM, False), (1.1, False), (1.1, False), (1.1, True)]
     assert told(2.2, 0.5, 0.5, 0.5) == [(_CALM, False), (2.2, False), (2.2, True)]  # steps take nothing: at once
     assert [ended for _, ended in told(9.0, *np.linspace(0.5, 0.2, _MOST))] == [False] * (_MOST - 1) + [True]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,12 +19,12 @@ import torch
 from trainkit import write_teacher
 
 from vidanon.errors import InputError, ModelError
-from vidanon.recognise.student import load_student
+from vidanon.recognise.student import load_student, load_surrogate
 from vidanon.runtime.device import choose_runtime
 from vidanon.train.faces import aligned_faces, pictures
 from vidanon.train.pool import make_pool
 from vidanon.train.progress import Progress
-from vidanon.train.recogniser import Recipe, distil_student, load_teacher, train_recogniser
+from vidanon.train.recogniser import WEAK, Recipe, distil_student, load_teacher, train_recogniser
 from vidanon.zoo.load import load_state
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +154,19 @@ def test_the_whole_recipe_with_the_shipped_models_teacher(donors, test_data, tmp
     last = seen[-1]
     assert (last.done, last.total, last.left) == (6, 6, 0) and "cosine" in last.note
     assert any(p.stage == "train" and not math.isnan(p.left) and p.left > 0 for p in seen)
+
+
+def test_the_weak_recipe_makes_what_ships_as_surrogate(donors, tmp_path):
+    recipe = replace(WEAK, steps=3, pool=12, batch=4, warm_up=1)
+    path = train_recogniser(donors, write_teacher(tmp_path / "grid.pt"), tmp_path / "run", recipe)
+    assert path.name == "surrogate.safetensors"
+    made = load_student(choose_runtime("cpu", 1), path)
+    shipped = load_surrogate(choose_runtime("cpu", 1))
+    assert made.description.name == shipped.description.name == "surrogate"
+    assert shipped.description.teachers == ("mobileface_v2",) and shipped.description.thresholds.keys() == {0.01, 0.001}
+    mine, theirs = load_state(path), load_state(ROOT / "models" / "surrogate.safetensors")
+    bodies = [{n: t.shape for n, t in state.items() if not n.startswith("head.")} for state in (mine, theirs)]
+    assert bodies[0] == bodies[1]
 
 
 @pytest.mark.slow

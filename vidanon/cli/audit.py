@@ -142,14 +142,15 @@ def find_judges(
     from vidanon.audit.judges import objection
     from vidanon.recognise.assemble import NAMES, make_recogniser
     from vidanon.recognise.description_file import known_recognisers
-    from vidanon.recognise.student import read_description
+    from vidanon.recognise.student import NAME, SURROGATE, read_description
     from vidanon.runtime.device import choose_runtime
     from vidanon.zoo import resolve
 
     runtime = choose_runtime(device)
     known = list(known_recognisers().values())
-    with contextlib.suppress(ModelError):  # a run may have used it even where it is not asked to judge
-        known.append(read_description(resolve("student", offline=True)))
+    for used in (NAME, SURROGATE):
+        with contextlib.suppress(ModelError):  # a run may have used it even where it is not asked to judge
+            known.append(read_description(resolve(used, offline=True)))
     refused: dict[str, str] = {}
     judges: list[Recogniser] = []
     for name in names or NAMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,22 +38,31 @@ def recogniser(
     out: Annotated[
         Path, typer.Option(help="Folder of the run; one that was broken off goes on there.", show_default=False)
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of 64 faces.")] = 6000,
+    weak: Annotated[bool, typer.Option("--weak", help="The 'surrogate': smaller, of fewer faces and steps.")] = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of 64 faces: 6000, 900 with --weak.", show_default=False)
+    ] = None,
     pool: Annotated[
-        int, typer.Option(min=1, help="Faces and mixes of faces to learn from (38 KB of disk each).")
-    ] = 80_000,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Faces and mixes of faces to learn from (38 KB of disk each): 80000, 12000 with --weak.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, faces and machine type give the same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 1,
 ) -> None:
-    """Distil the recogniser 'student' from a teacher: two hours on one core. Stopped, the same command goes on."""
+    """Distil 'student' (or 'surrogate') from a teacher: two hours on one core. Stopped, the same command goes on."""
     _check(faces, teacher, out, "a TorchScript or ONNX recogniser")
-    from vidanon.train.recogniser import Recipe, train_recogniser
+    from vidanon.train.recogniser import WEAK, Recipe, train_recogniser
 
     terminal = Terminal()
-    recipe = Recipe(steps=steps, pool=pool, seed=seed, threads=threads)
+    usual = WEAK if weak else Recipe()
+    recipe = replace(usual, steps=steps or usual.steps, pool=pool or usual.pool, seed=seed, threads=threads)
     with _disk(out):
-        student = train_recogniser(faces, teacher, out, recipe, _Lines(terminal))
-    terminal.result(f"student: {student}")
+        made = train_recogniser(faces, teacher, out, recipe, _Lines(terminal))
+    terminal.result(f"{recipe.name}: {made}")
     terminal.note("it has no thresholds yet: measure them with 'vidanon eval'")
 
 

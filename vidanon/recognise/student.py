@@ -2,7 +2,7 @@
 
 The file's head carries the description as JSON under ``vidanon.recogniser``, so that one hash covers the weights and
 the thresholds that go with them. ``vidanon.train.recogniser`` makes such files; the shipped one is ``student`` in the
-registry, its card ``models/student.md``.
+registry, its card ``models/student.md``; a second, weaker one is ``surrogate``, for attacks to be hidden from as well.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vidanon.zoo.load import load_metadata, load_state
 from vidanon.zoo.save import save_tensors
 
 NAME = "student"
+SURROGATE = "surrogate"  #: a smaller one that has seen little: it errs as weak recognisers do
 SIZE = 112  #: px, the side of its crop
 OFFSET, SCALE = 127.5, 128.0  #: of its input: (pixel - OFFSET) / SCALE
 _KEY = "vidanon.recogniser"
@@ -100,6 +101,11 @@ class Student:
 def load_student(runtime: Runtime, path: Path | None = None) -> Student:
     """The student in ``path``, or the shipped one (its hash is checked). Raises ModelError, ModelUnavailable."""
     return Student(path or resolve(NAME, offline=True), runtime)
+
+
+def load_surrogate(runtime: Runtime) -> Student:
+    """The shipped surrogate (its hash is checked). Raises ModelError, ModelUnavailable."""
+    return Student(resolve(SURROGATE, offline=True), runtime)
 
 
 def describe_student(

@@ -13,7 +13,7 @@ from vidanon.detect.base import Detector
 from vidanon.faces.mesh import load_mesh
 from vidanon.protect.obscure import Pixelate
 from vidanon.protect.swap import Swap
-from vidanon.recognise.student import load_student
+from vidanon.recognise.student import load_student, load_surrogate
 from vidanon.runtime.device import Runtime
 from vidanon.swap.attributes import load_attributes
 from vidanon.swap.audition import audition
@@ -42,8 +42,8 @@ def make_swap(
     detector: finds the faces of the user's own donors. Raises ModelError, UsageError.
     """
     finder = load_mesh(runtime)
-    student = load_student(runtime)
-    report.models[student.description.name] = student.description.sha256
+    student, surrogate = load_student(runtime), load_surrogate(runtime)
+    report.models |= {each.description.name: each.description.sha256 for each in (student, surrogate)}
     composer = Composer(finder)
     attributes = load_attributes()
     donors = load_donors()
@@ -53,7 +53,7 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    retouch, guess = Retoucher(composer, student, load_traits(), key), guesser(student, attributes)
+    retouch, guess = Retoucher(composer, (student, surrogate), load_traits(), key), guesser(student, attributes)
 
     def retouches(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         chosen = [actors[donor] for donor in role.donors]

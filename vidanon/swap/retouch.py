@@ -2,8 +2,9 @@
 
 What the source's hair, outline and light still say of it is made up for in the new face: as in a photofit, its brows
 and eyes, its nose, its mouth and its forehead become mixes of other people's (:mod:`vidanon.swap.traits`). The mix is
-found once for a track through the project's own recogniser, by steps along its gradient through transformed inputs
-(Xie et al. 2019). A retouch lies on the portrait and so moves with the face.
+found once for a track through the project's own recognisers, by steps along the gradient of all of them (Liu et al.
+2017) through transformed inputs (Xie et al. 2019): what hides from a good and from a weak one hides from others. A
+retouch lies on the portrait and so moves with the face.
 
 The likeness is brought to a stranger's, not below: a face that is *less* alike than strangers are would tell the
 source as surely as one that is more alike. It begins at a secret place, and is to differ from the usual face as
@@ -55,16 +56,16 @@ _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
-_LEFT = (-0.17, -0.10)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
+_LEFT = (-0.10, -0.03)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
 _MUCH, _AGAIN = 0.18, 2  #: how far off it is where a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
-_APART = 0.6
+_APART = 1.2
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A shot of the source as the recogniser sees it."""
+    """A shot of the source as the recognisers see it."""
 
     shot: int
     view: tuple[float, float]
@@ -160,10 +161,10 @@ class _Search:
 class Retoucher:
     """Finds retouches; one method."""
 
-    def __init__(self, composer: Composer, student: Student, traits: Traits, key: bytes) -> None:
-        """key: secret; says where retouches begin."""
+    def __init__(self, composer: Composer, recognisers: Sequence[Student], traits: Traits, key: bytes) -> None:
+        """recognisers: of one crop; likeness is the mean of theirs. key: secret; says where retouches begin."""
         self._composer = composer
-        self._student = student
+        self._recognisers = recognisers
         self._traits = traits
         self._key = key
 
@@ -246,18 +247,18 @@ class Retoucher:
         crops, looks = [], []
         for number, shot in enumerate(shots):
             for view, wanted in zip(VIEWS, _WANTED, strict=True):
-                to_crop = _theta(shot.mesh, shot.patch.shape[0], wider(self._student.description, view))
+                to_crop = _theta(shot.mesh, shot.patch.shape[0], wider(self._recognisers[0].description, view))
                 crops.append(self._crop(_tensor(shot.patch), to_crop))
                 looks.append((number, view, to_crop, wanted))
         with torch.no_grad():
-            known = self._student.embed_tensor(torch.cat(crops)).cpu()
+            known = self._seen(torch.cat(crops))
         return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
 
     def _usual(self, looks: Sequence[_Look], faces: Sequence[_Face], retouch: torch.Tensor) -> torch.Tensor:
         """(L, D) by look: the usual face, ``retouch`` being that to it."""
         with torch.no_grad():
             crops = [self._crop(faces[look.shot].retouched(retouch, _CALM), look.to_crop) for look in looks]
-            return self._student.embed_tensor(torch.cat(crops)).cpu()
+            return self._seen(torch.cat(crops))
 
     def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
         """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
@@ -265,7 +266,7 @@ class Retoucher:
         own = [look for look in looks if look.view == VIEWS[0]]
         with torch.no_grad():
             crops = [self._crop(faces[look.shot].drawn, look.to_crop) for look in own]
-            alike = self._student.embed_tensor(torch.cat(crops)).cpu() * torch.stack([look.known for look in own])
+            alike = self._seen(torch.cat(crops)) * torch.stack([look.known for look in own])
         return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
     def _faces(
@@ -301,7 +302,7 @@ class Retoucher:
             for look in chosen:
                 face = search.faces[look.shot].retouched(retouch, search.contrast)
                 crops.append(self._crop(face, _jittered(look.to_crop, rng)))
-            seen = self._student.embed_tensor(torch.cat(crops)).cpu()
+            seen = self._seen(torch.cat(crops))
             alike = (seen * torch.stack([look.known for look in chosen])).sum(1)
             usual = (seen * search.usual[which]).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
@@ -314,9 +315,14 @@ class Retoucher:
             code = code.detach() - _RATE * mean / (1 - _MEAN**step) / scale
         return code
 
+    def _seen(self, crops: torch.Tensor) -> torch.Tensor:
+        """(N, 3, size, size) in 0..255 -> (N, D) of unit length: all embeddings, side by side."""
+        seen = [recogniser.embed_tensor(crops).cpu() for recogniser in self._recognisers]
+        return torch.cat(seen, 1) / math.sqrt(len(seen))
+
     def _crop(self, patch: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
         """(1, 3, S, S) in [0, 1] -> (1, 3, size, size) in 0..255."""
-        size = self._student.description.size
+        size = self._recognisers[0].description.size
         grid = functional.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
         return 255 * functional.grid_sample(patch, grid, align_corners=False)
 

@@ -1,4 +1,6 @@
-"""The recipe of the shipped recogniser ``student``: distilled from one teacher on open faces, on a CPU in two hours.
+"""The recipe of the shipped recognisers: distilled from one teacher on open faces, on a CPU.
+
+``student`` takes two hours; ``surrogate``, a smaller network that sees fewer faces for a shorter time, twenty minutes.
 
 1. Faces are found and aligned (:mod:`vidanon.train.faces`).
 2. A pool of faces, mirror images and mixes gets the teacher's embeddings (:mod:`vidanon.train.pool`).
@@ -18,8 +20,8 @@ import numpy as np
 import torch
 
 from vidanon.errors import ModelError
-from vidanon.recognise.nets import StudentNet
-from vidanon.recognise.student import OFFSET, SCALE, SIZE, describe_student, write_student
+from vidanon.recognise.nets import DEPTHS, WIDTHS, StudentNet
+from vidanon.recognise.student import NAME, OFFSET, SCALE, SIZE, SURROGATE, describe_student, write_student
 from vidanon.runtime.device import Runtime, choose_runtime
 from vidanon.train.augment import augment
 from vidanon.train.faces import aligned_faces
@@ -30,13 +32,16 @@ from vidanon.train.progress import Clock, Progress
 from vidanon.types import FloatArray
 from vidanon.zoo.fetch import file_hash, resolve
 
-CHECKPOINT, STUDENT = "checkpoint.pt", "student.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What may be chosen; the defaults made the shipped model."""
+    """What may be chosen; the defaults made the shipped student."""
 
+    name: str = NAME
+    widths: tuple[int, ...] = WIDTHS
+    depths: tuple[int, ...] = DEPTHS
     steps: int = 6000
     pool: int = 80_000  #: faces and mixes of faces
     seed: int = 0
@@ -46,6 +51,10 @@ class Recipe:
     checkpoint_every: int = 100  #: steps: what is lost at most when a run is broken off
 
 
+#: what made the shipped surrogate
+WEAK = Recipe(SURROGATE, (24, 24, 48, 96, 128), (1, 1, 2, 1), steps=900, pool=12_000, warm_up=60)
+
+
 def train_recogniser(
     faces: Path,
     teacher: Path,
@@ -53,7 +62,7 @@ def train_recogniser(
     recipe: Recipe,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
-    """Run the recipe on ``faces`` (folder or tar of pictures); returns ``out/student.safetensors``, without thresholds.
+    """Run the recipe on ``faces`` (folder or tar of pictures); returns ``out/NAME.safetensors``, without thresholds.
 
     What was done before in ``out`` is taken up again. ``progress`` is called after each piece of work and may raise to
     stop. Raises InputError, ModelError, ModelUnavailable (YuNet finds the faces), UsageError (``out`` holds a run of
@@ -71,8 +80,9 @@ def train_recogniser(
     state = distil_student(
         pool, recipe, out / CHECKPOINT, lambda step: tell("train", step.done, step.steps, _said(step))
     )
-    write_student(out / STUDENT, state, describe_student(teachers=(teacher.name.split(".")[0],)))
-    return out / STUDENT
+    made = out / f"{recipe.name}.safetensors"
+    write_student(made, state, describe_student(teachers=(teacher.name.split(".")[0],), name=recipe.name))
+    return made
 
 
 def distil_student(
@@ -87,14 +97,14 @@ def distil_student(
         return x.contiguous(memory_format=torch.channels_last), torch.from_numpy(np.asarray(pool.answers[chosen]))
 
     torch.manual_seed(recipe.seed)
-    net = StudentNet(pool.answers.shape[1])
+    net = StudentNet(pool.answers.shape[1], recipe.widths, recipe.depths)
     return train(
         net,
         batch,
         distil,
         Plan(recipe.steps, warm_up=recipe.warm_up),
         seed=recipe.seed + 1,
-        run=f"student, batches of {recipe.batch}, pool {pool.made_from}",
+        run=f"{recipe.name}, batches of {recipe.batch}, pool {pool.made_from}",
         checkpoint=checkpoint,
         every=recipe.checkpoint_every,
         progress=progress,
