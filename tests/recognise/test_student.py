@@ -118,15 +118,15 @@ def test_embeddings(shipped):
             np.testing.assert_array_equal(again, out)
 
 
-def test_regions_are_means_of_one_map_in_its_order(shipped):
-    whole, fine = shipped.regions(PATCHES, 1), shipped.regions(PATCHES, 7)
+def test_pooled_features_are_means_of_one_map_in_its_order(shipped):
+    whole, fine = shipped.pooled(PATCHES, 1), shipped.pooled(PATCHES, 7)
     assert (
-        fine.shape == (5, 192 * 49) and whole.dtype == np.float32 and shipped.regions(PATCHES[:0], 3).shape == (0, 1728)
+        fine.shape == (5, 192 * 49) and whole.dtype == np.float32 and shipped.pooled(PATCHES[:0], 3).shape == (0, 1728)
     )
     np.testing.assert_allclose(fine.reshape(5, 192, 49).mean(2), whole[:, :192], atol=1e-3)
     corner = PATCHES.copy()
     corner[:, :24, :24] = 0
-    moved = np.abs(shipped.regions(corner, 7) - fine).reshape(5, 192, 7, 7).mean((0, 1))
+    moved = np.abs(shipped.pooled(corner, 7) - fine).reshape(5, 192, 7, 7).mean((0, 1))
     assert moved[0, :2].mean() > 20 * moved[-1, -2:].mean() and moved[0, :2].mean() > 2 * moved[0, -2:].mean()
 
 
@@ -135,7 +135,7 @@ def test_regions_are_means_of_one_map_in_its_order(shipped):
     [PATCHES.astype(np.float32), PATCHES[0], PATCHES[:, :100], PATCHES.transpose(0, 3, 1, 2)],
 )
 def test_wrong_patches(shipped, patches):
-    for look in (shipped.embed, lambda seen: shipped.regions(seen, 3)):
+    for look in (shipped.embed, lambda seen: shipped.pooled(seen, 3)):
         with pytest.raises(ValueError, match="uint8 wanted"):
             look(patches)
 

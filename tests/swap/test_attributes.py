@@ -51,7 +51,7 @@ def test_the_wide_view_shows_the_same_face_smaller() -> None:
     student = load_student(choose_runtime("cpu", 1))
     known = features(student, np.stack([near, wide])[None])
     assert known.shape == (1, 2 * 192 * PARTS**2)
-    np.testing.assert_allclose(known[:, 192 * PARTS**2 :], student.regions(wide[None], PARTS), atol=0.05)
+    np.testing.assert_allclose(known[:, 192 * PARTS**2 :], student.pooled(wide[None], PARTS), atol=0.05)
 
 
 def test_a_shine_does_not_make_a_skin_paler() -> None:

@@ -172,7 +172,7 @@ def test_every_portrait_has_an_age_and_a_reason_at_most_once() -> None:
 class Colours:
     """Sees the mean colour, the same in every part."""
 
-    def regions(self, patches: np.ndarray, side: int) -> np.ndarray:
+    def pooled(self, patches: np.ndarray, side: int) -> np.ndarray:
         return np.tile(patches.reshape(len(patches), -1, 3).mean(1) / 255, side * side).astype(np.float32)
 
 

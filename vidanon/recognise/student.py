@@ -58,7 +58,7 @@ class Student:
         """(N, 112, 112, 3) uint8 RGB, aligned -> (N, dimensions) float32 of unit norm; ValueError for another shape."""
         return self._each(patches, self.embed_tensor, self.dimensions)
 
-    def regions(self, patches: ByteArray, side: int) -> FloatArray:
+    def pooled(self, patches: ByteArray, side: int) -> FloatArray:
         """(N, 112, 112, 3) uint8 RGB, aligned -> (N, channels * side * side) float32: the map before the head, averaged
         over ``side`` x ``side`` parts of the crop.
 

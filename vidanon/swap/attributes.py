@@ -52,11 +52,11 @@ class Look(NamedTuple):
     tone: float  #: skin: individual typology angle, degrees (-60 very dark .. 60 very light)
 
 
-class Seeing(Protocol):
-    """A network that looks at crops."""
+class Backbone(Protocol):
+    """The part of a recogniser before its head."""
 
-    def regions(self, patches: ByteArray, side: int) -> FloatArray:
-        """(N, 112, 112, 3) uint8 RGB -> (N, channels * side * side): what it sees in each of side x side parts."""
+    def pooled(self, patches: ByteArray, side: int) -> FloatArray:
+        """(N, 112, 112, 3) uint8 RGB -> (N, channels * side * side): its last map, averaged over side x side parts."""
         ...
 
 
@@ -91,9 +91,9 @@ def views(rgb: ByteArray, landmarks: FloatArray) -> ByteArray:
     return np.stack([crop(rgb, landmarks, NEAR), crop(rgb, landmarks, WIDE)])
 
 
-def features(network: Seeing, seen: ByteArray) -> FloatArray:
+def features(backbone: Backbone, seen: ByteArray) -> FloatArray:
     """(K, 2, 112, 112, 3) of :func:`views` -> (K, D): what is seen in PARTS x PARTS parts of both, side by side."""
-    return np.concatenate([network.regions(np.ascontiguousarray(seen[:, which]), PARTS) for which in (0, 1)], 1)
+    return np.concatenate([backbone.pooled(np.ascontiguousarray(seen[:, which]), PARTS) for which in (0, 1)], 1)
 
 
 def tones(crops: ByteArray) -> FloatArray:

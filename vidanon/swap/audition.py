@@ -29,7 +29,6 @@ from vidanon.types import Action, FacePose, FloatArray, Frame, PlanRow, RowState
 LOOKS = 6  #: frames of a track that are looked at, one in each part of its life
 ASIDE = (0.1, 0.3)  #: how far the nose is off the middle of the eyes in a look from the side, eye distances
 SHOT = 160  #: px, side of the patches kept
-_TINY = 1e-6
 Guess = Callable[[Sequence[Shot]], Look]
 Retouching = Callable[[Sequence[Shot], Role], tuple[Retouch, ...]]  #: of the role's donors
 
@@ -110,12 +109,13 @@ def _wanted(plan: Plan, tracks: dict[int, TrackInfo], swap: SwapSettings) -> dic
     best: dict[tuple[int, int], tuple[float, PlanRow]] = {}
     for row in plan.iter_rows():
         info = tracks.get(row.track)
-        promise, turn = _promise(row, swap), _turn(row)
-        if info is None or promise <= 0:
+        promise = _promise(row, swap)
+        if info is None or row.landmarks is None or promise <= 0:
             continue
         part = (row.frame - info.first) * LOOKS // (info.last - info.first + 1)
         if promise > best.get((row.track, part), (0.0, row))[0]:
             best[row.track, part] = (promise, row)
+        turn = _turn(row.landmarks)
         if ASIDE[0] <= turn <= ASIDE[1] and turn > best.get((row.track, LOOKS), (0.0, row))[0]:
             best[row.track, LOOKS] = (turn, row)
     found: dict[int, dict[int, PlanRow]] = defaultdict(dict)
@@ -132,16 +132,13 @@ def _promise(row: PlanRow, swap: SwapSettings) -> float:
     eyes = float(np.linalg.norm(marks[1] - marks[0]))
     if eyes < 0.8 * swap.min_eyes:
         return 0.0
-    return eyes * max(0.0, 1 - _turn(row)) * (1.0 if row.state is RowState.DETECTED else 0.7)
+    return eyes * max(0.0, 1 - _turn(marks)) * (1.0 if row.state is RowState.DETECTED else 0.7)
 
 
-def _turn(row: PlanRow) -> float:
-    """How far the nose is off the middle of the eyes along their line, eye distances; 0 where it is not known."""
-    marks = row.landmarks
-    if marks is None or not np.isfinite(marks).all():
-        return 0.0
+def _turn(marks: FloatArray) -> float:
+    """(5, 2) landmarks of two eyes apart -> how far the nose is off their middle along their line, eye distances."""
     across = marks[1] - marks[0]
-    return abs(float((marks[2] - marks[:2].mean(0)) @ across)) / max(float(across @ across), _TINY)
+    return abs(float((marks[2] - marks[:2].mean(0)) @ across)) / float(across @ across)
 
 
 def _shots(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vidanon.faces.mesh_points import five
-from vidanon.swap.attributes import Attributes, Look, Seeing, features, views
+from vidanon.swap.attributes import Attributes, Backbone, Look, features, views
 from vidanon.swap.audition import Guess
 from vidanon.swap.base import Shot
 from vidanon.swap.cast import eight_bit
@@ -18,12 +18,12 @@ _MOST = 2.5  #: gain
 _CAST = 0.5  #: how much of a colour cast is taken out: it may be the skin's own colour
 
 
-def guesser(network: Seeing, attributes: Attributes) -> Guess:
-    """network: the one that ``attributes`` was made for, the student."""
+def guesser(backbone: Backbone, attributes: Attributes) -> Guess:
+    """backbone: the one that ``attributes`` was made for, the student."""
 
     def guess(shots: Sequence[Shot]) -> Look:
         seen = np.stack([views(eight_bit(shot.patch), five(shot.mesh)[:, :2]) for shot in shots])
-        return attributes.guess(features(network, seen), _lit(seen[:, 0]))
+        return attributes.guess(features(backbone, seen), _lit(seen[:, 0]))
 
     return guess
 

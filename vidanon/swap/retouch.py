@@ -56,7 +56,7 @@ _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
-_LEFT = (-0.10, -0.03)  #: the likeness to the recogniser's own crop that the better known half of the looks is to have
+_LEFT = (-0.10, -0.03)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
 _MUCH, _AGAIN = 0.18, 2  #: how far off it is where a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
@@ -261,7 +261,7 @@ class Retoucher:
             return self._seen(torch.cat(crops))
 
     def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
-        """The likeness that the recogniser, through its own crop, still sees: in the half of the looks that it knows
+        """The likeness that the recognisers, through their own crop, still see: in the half of the looks that they know
         better, for one frame is enough to tell a person."""
         own = [look for look in looks if look.view == VIEWS[0]]
         with torch.no_grad():

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from vidanon.swap.attributes import Seeing, features
+from vidanon.swap.attributes import Backbone, features
 from vidanon.train.augment import augment
 from vidanon.types import ByteArray, FloatArray
 
@@ -44,14 +44,14 @@ class Probes:
     measured: dict[str, float]
 
 
-def train_probes(examples: Sequence[Example], network: Seeing, seed: int) -> Probes:
+def train_probes(examples: Sequence[Example], backbone: Backbone, seed: int) -> Probes:
     """Learn from at least two sets; deterministic under ``seed``. Raises ValueError for one set."""
     sets = np.array([example.source for example in examples])
     if len(set(sets.tolist())) < 2:
         raise ValueError("one set of faces: give two or more, to hold one out")
     generator = np.random.default_rng(seed)
     seen = np.stack([_view(example.seen, k, generator) for example in examples for k in range(_VIEWS)])
-    known = features(network, seen).astype(np.float64)
+    known = features(backbone, seen).astype(np.float64)
     rows = np.concatenate([known, np.ones((len(known), 1))], 1)
     source = np.repeat(sets, _VIEWS)
     female, age = (np.repeat([getattr(e, name) for e in examples], _VIEWS) for name in ("female", "age"))
