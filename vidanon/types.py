@@ -147,6 +147,7 @@ class FacePose:
     gaze: tuple[float, float] = (float("nan"), float("nan"))
     room: float = 0.0  #: how far what is around the face may be moved, as a share: 0 beside another drawn face
     near: tuple[FloatArray, ...] = ()  #: (4,) each, coded px: places of others near it
+    mouth_covered: bool = False  #: whether the cover of another face may reach into its mouth
 
 
 @dataclass(frozen=True)

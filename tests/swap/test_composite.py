@@ -21,10 +21,13 @@ DONOR, SOURCE = 0, 20
 STILL = (0.0, -0.04)
 
 
-def draw(patch, mesh, donor: int = DONOR, shape: int = SOURCE, seed: int = 0, wanted=None, gaze=STILL) -> Drawn:
+def draw(
+    patch, mesh, donor: int = DONOR, shape: int = SOURCE, seed: int = 0, wanted=None, gaze=STILL, mouth_covered=False
+) -> Drawn:
     composer, actors = swapkit.composer(), swapkit.actors()
     offset = composer.shapes.offset(actors[donor].shape, actors[shape].shape)
-    return composer.draw(patch, mesh, offset, actors[donor], wanted, np.random.default_rng(seed), gaze)
+    rng = np.random.default_rng(seed)
+    return composer.draw(patch, mesh, offset, actors[donor], wanted, rng, gaze, mouth_covered=mouth_covered)
 
 
 def sound(drawn: Drawn, patch: np.ndarray) -> None:
@@ -122,6 +125,22 @@ def test_an_open_mouth_stays_the_sources():
     assert mouth.sum() > 30
     assert np.abs(drawn.patch - patch)[mouth].max() < 1e-4
     assert drawn.layer.inside[mouth].max() == 0
+
+
+def test_an_open_mouth_that_a_cover_may_reach_into_is_dark_and_none_of_the_sources():
+    patch, mesh = swapkit.face(SOURCE, 192)
+    mesh = swapkit.with_open_mouth(mesh, 14)
+    mouth = cv2.erode(swapkit.painted(mesh, swapkit.LIPS_INNER, 192).astype(np.uint8), np.ones((3, 3))) > 0
+    teeth = patch.copy()
+    teeth[mouth] = np.indices((192, 192)).sum(0)[mouth][:, None] % 2  # fine structure that nobody else has
+    plain, drawn = (draw(each, mesh, mouth_covered=True) for each in (patch, teeth))
+    sound(drawn, teeth)
+    assert drawn.layer.inside[mouth].min() == 1
+    assert drawn.patch[mouth].mean() < 0.6 * draw(patch, mesh).patch[~mouth & (drawn.mask > 0)].mean()
+    assert np.abs(drawn.patch - plain.patch)[mouth].max() < 0.03
+    assert (drawn.patch == teeth)[mouth].mean() < 0.01
+    out = drawn.mask == 0
+    assert (drawn.patch == teeth)[out].all()
 
 
 def test_shut_eyes_stay_shut_and_a_gaze_is_followed():

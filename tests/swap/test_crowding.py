@@ -94,3 +94,14 @@ def test_a_place_that_is_no_number_is_near():
     nowhere = replace(swapkit.row_of(small, 0, 2), box=np.full(4, np.nan, np.float32))
     found = near({1: seen(large)}, {1: large[None]}, {1: np.ones(1, np.float32)}, [nowhere], REACH)
     assert len(found[1][0].places) == 1
+
+
+def test_a_cover_that_may_reach_into_a_mouth_is_told_and_a_new_face_is_none():
+    for gap, reaches in ((-0.5, True), (0.6, False)):
+        large, small = pair(gap)
+        for drawn in (True, False):
+            (found,) = beside(seen(large), seen(small), drawn)[1]
+            assert found.mouth_covered == (reaches and not drawn)
+    nowhere = replace(swapkit.row_of(large, 0, 2), box=np.full(4, np.nan, np.float32))
+    (found,) = near({1: seen(large)}, {1: large[None]}, {1: np.ones(1, np.float32)}, [nowhere], REACH)[1]
+    assert found.mouth_covered

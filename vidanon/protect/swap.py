@@ -105,8 +105,10 @@ class Swap(Protector):
             gazes = smooth_gaze(np.stack([each for each, _ in looks]), np.array([sure for _, sure in looks]), rate)
             for i, frame in enumerate(seen.frames):
                 where = (float(gazes[i, 0]), float(gazes[i, 1]))
-                share, around = float(gated.share[i]), others[track][i].places
-                poses[frame, track] = FacePose(meshes[i], share, gated.reasons[i], where, float(room[i]), around)
+                share, beside_it = float(gated.share[i]), others[track][i]
+                poses[frame, track] = FacePose(
+                    meshes[i], share, gated.reasons[i], where, float(room[i]), beside_it.places, beside_it.mouth_covered
+                )
             kept[track] = replace(state, tail=tail_of(seen), share=float(gated.share[-1]), room=float(room[-1]))
         return [replace(row, pose=poses.get((row.frame, row.track))) for row in rows], kept
 
@@ -169,7 +171,9 @@ class Swap(Protector):
             offset = self._composer.shapes.offset(actor.shape, role.shape) if state.offset is None else state.offset
             outline = WIDER * pose.room * (pose.share >= 1)
             others = np.ascontiguousarray(others[:, ::-1]) if turn else others
-            drawn = self._composer.draw(patch, mesh, offset, actor, look, rng, pose.gaze, retouch, outline, others)
+            drawn = self._composer.draw(
+                patch, mesh, offset, actor, look, rng, pose.gaze, retouch, outline, others, pose.mouth_covered
+            )
             if turn:
                 drawn = drawn.mirrored()
             out[i], masks[i, 0] = drawn.patch.transpose(2, 0, 1), drawn.mask

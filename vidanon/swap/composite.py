@@ -27,6 +27,7 @@ _LEAST = 1.0  #: px between the eyes, below which there is nothing to draw
 #: of the source's: skin that is a little darker is another person's to recognisers, without the unrest that contrast
 #: brings; darker still, the rim shows
 _BRIGHTNESS = 0.9
+_INSIDE = np.array((0.34, 0.2, 0.2), np.float32)  #: of the light on a face, that comes out of an open mouth
 _MARGIN = 0.18  #: of the eye distance around the oval that is worked on
 
 
@@ -117,13 +118,15 @@ class Composer:
         retouch: Retouch | None = None,
         outline: float = 0.0,
         others: FloatArray | None = None,
+        mouth_covered: bool = False,
     ) -> Drawn:
         """patch (S, S, 3); mesh (468, 3) the source's, patch px; offset as :meth:`Shapes.offset` gives it.
 
         wanted: contrast and sharpness to meet, None: those of this very patch. gaze: as
         :func:`vidanon.swap.iris.gaze` gives it; the donor's own where it is NaN. retouch: of the donor's portrait, as
         :class:`vidanon.swap.retouch.Retoucher` gives it. outline, others: how far it is moved outward, and where
-        somebody else is, as :class:`vidanon.swap.outline.Outline` takes them.
+        somebody else is, as :class:`vidanon.swap.outline.Outline` takes them. mouth_covered: the inside of its mouth is
+        dark, and not the source's: somebody else's cover would show there.
         """
         mask = np.zeros(patch.shape[:2], np.float32)
         unit = float(eye_distance(mesh))
@@ -163,6 +166,9 @@ class Composer:
         donor = relit(donor, donor_low, source_low, face)
         wanted = wanted or look(source, inner(at), unit)
         donor = matched(donor, source_low, inner(at), unit, wanted, rng, None if retouch is None else retouch.contrast)
+        if mouth_covered:
+            donor += to_rgb(at.mouth) * (source_low * _INSIDE - donor)
+            at = replace(at, mouth=np.zeros_like(at.mouth))
         out[here] = merged(source, donor, at, unit)
         mask[here] = at.region
         grey, inside = np.zeros_like(mask), np.zeros_like(mask)

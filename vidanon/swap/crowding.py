@@ -5,7 +5,8 @@ there. ``faces.blend`` therefore paints new faces first, the largest last, and c
 face over a smaller new one, and the smaller one yields.
 
 What is moved around a new face (:mod:`vidanon.swap.outline`) is the source's too: nothing is moved out of anybody
-else's place or into it, and nothing at all beside another new face, where that would show.
+else's place or into it, and nothing at all beside another new face, where that would show. An open mouth that
+the cover of another face may reach into is drawn as well: parts of a cover would stand in it like teeth.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from vidanon.faces.align import longer_side
 from vidanon.faces.cover import grown
-from vidanon.faces.mesh_points import OVAL
+from vidanon.faces.mesh_points import LIPS_OUTER, OVAL
 from vidanon.swap.outline import WIDER, Outline
 from vidanon.swap.poses import Seen
 from vidanon.types import FloatArray, PlanRow
@@ -57,6 +58,7 @@ class Near:
 
     places: tuple[FloatArray, ...]  #: (4,) each, coded px: theirs, as large as a cover
     drawn: bool  #: whether one of them is a new face
+    mouth_covered: bool  #: whether one of them is not, and its cover may reach into the mouth
 
 
 def near(
@@ -90,7 +92,9 @@ def near(
                 for other, box in there[frame]
                 if other != track and not ((own[2:] < box[:2]) | (box[2:] < own[:2])).any()
             }
-            found.append(Near(tuple(beside.values()), any((frame, other) in drawn for other in beside)))
+            covers = [box for other, box in beside.items() if (frame, other) not in drawn]
+            reached = any(_reaches(mesh[list(LIPS_OUTER), :2], box) for box in covers)
+            found.append(Near(tuple(beside.values()), len(covers) < len(beside), reached))
         out[track] = found
     return out
 
@@ -101,3 +105,8 @@ def touches(over: FloatArray, mesh: FloatArray, cover: FloatArray) -> bool:
     oval, own = over[list(OVAL), :2], mesh[list(OVAL), :2]
     low, high = np.fmin(own.min(0), cover[:2]), np.fmax(own.max(0), cover[2:])
     return bool((oval.min(0) < high).all() and (low < oval.max(0)).all())
+
+
+def _reaches(part: FloatArray, box: FloatArray) -> bool:
+    """Whether (4,) ``box`` reaches to (P, 2) ``part``, by its bounds; one that is no number does."""
+    return not bool((part.max(0) < box[:2]).any() or (box[2:] < part.min(0)).any())
