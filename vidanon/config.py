@@ -70,6 +70,7 @@ class SwapSettings(Settings):
     max_yaw: float = Field(35.0, gt=0, le=60, description="degrees a face may be turned to the side")
     min_confidence: float = Field(0.5, ge=0, le=1, description="of the dense landmarks")
     donors: Path | None = Field(None, description="folder of your own synthetic portraits; None: those shipped")
+    glasses: bool = Field(True, description="whether new faces wear glasses where their sources would be known")
     project_key: SecretStr | None = Field(
         None,
         min_length=8,

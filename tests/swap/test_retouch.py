@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,8 @@ from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.cast import aligned
-from vidanon.swap.retouch import _BOLD, _CALM, _LEFT, _MOST, DARKER, LIGHTER, Retoucher, _Canvas, _Search
+from vidanon.swap.glasses import Glasses
+from vidanon.swap.retouch import _BOLD, _CALM, _LEFT, _MOST, _WORN, DARKER, LIGHTER, Retoucher, _Canvas, _Search
 from vidanon.swap.traits import REGIONS, SIDE, load_traits
 
 SIZE = 160
@@ -43,8 +45,8 @@ def retouch(who: int, donor: int, key: bytes = b"key") -> Retouch:
     return retoucher(key)(shots(who), shape_of(who), [swapkit.actors()[donor]])[0]
 
 
-def retoucher(key: bytes = b"key") -> Retoucher:
-    return Retoucher(swapkit.composer(), (swapkit.student(), swapkit.surrogate()), load_traits(), key)
+def retoucher(key: bytes = b"key", glasses: bool = True) -> Retoucher:
+    return Retoucher(swapkit.composer(), (swapkit.student(), swapkit.surrogate()), load_traits(), key, glasses)
 
 
 def drawn(shot: Shot, who: int, donor: int, how: Retouch | None):
@@ -287,6 +289,42 @@ def test_a_search_ends_where_nothing_is_left_where_no_more_is_allowed_and_after_
     assert told(1.1, 0.3, 0.2, 0.1, 0.095) == [(_CALM, False), (1.1, False), (1.1, False), (1.1, True)]
     assert told(2.2, 0.5, 0.5, 0.5) == [(_CALM, False), (2.2, False), (2.2, True)]  # steps take nothing: at once
     assert [ended for _, ended in told(9.0, *np.linspace(0.5, 0.2, _MOST))] == [False] * (_MOST - 1) + [True]
+
+
+def test_who_is_known_as_they_are_wears_glasses_and_only_where_any_are_worn():
+    """A person who plays themself is known."""
+    for who in (20, 5):
+        assert retouch(who, who).glasses is not None
+        actor = swapkit.actors()[who]
+        assert retoucher(glasses=False)(shots(who), shape_of(who), [actor])[0].glasses is None
+        bare = replace(retouch(who, who), glasses=None)
+        assert alike(who, who, retouch(who, who), 10) < alike(who, who, bare, 10)
+
+
+def test_who_begins_without_glasses_puts_them_on_where_still_known():
+    bare = Glasses(0.4, 0.25, 4.0, 0.05, 0.04, 0.2, (0.3, 0.3, 0.3))
+    for left, wears in ((_WORN + 0.01, True), (_WORN - 0.01, False)):
+        search = _Search(swapkit.actors()[26], None, None, 2.0, np.random.default_rng(0), None, bare)  # type: ignore[arg-type]
+        search.drawn(0.5)
+        search.wears = False
+        search.drawn(left)
+        assert not search.ended and (search.glasses is not None) == wears
+        assert (search.contrast == _CALM) == wears  # glasses first, then contrast
+    begun = [retoucher()._begun(swapkit.actors()[26], shots(20), np.random.default_rng(key)) for key in range(30)]
+    assert 15 <= sum(search.wears for search in begun) < 30
+    assert len({search.pair for search in begun}) == 30
+
+
+def test_those_who_stand_by_wear_glasses_of_their_own_where_the_first_does(monkeypatch):
+    monkeypatch.setattr(vidanon.swap.retouch, "_BARE", 1.0)
+
+    def go_on(self, search, shots, shape, looks):
+        search.wears = True
+        search.drawn(_LEFT[1] - 0.01)
+
+    monkeypatch.setattr(Retoucher, "_go_on", go_on)
+    first, second = retoucher()(shots(20), shape_of(20), [swapkit.actors()[26], swapkit.actors()[11]])
+    assert first.glasses is not None and second.glasses is not None and first.glasses != second.glasses
 
 
 def test_only_a_small_face_gets_bold():

@@ -214,7 +214,12 @@ def _mixed(before: Look | None, now: Look) -> Look:
     if not np.isfinite(now.fine):
         return before
     keep = _MEMORY
-    return Look(keep * before.contrast + (1 - keep) * now.contrast, keep * before.fine + (1 - keep) * now.fine)
+    edge = now.edge if np.isnan(before.edge) else before.edge if np.isnan(now.edge) else None
+    return Look(
+        keep * before.contrast + (1 - keep) * now.contrast,
+        keep * before.fine + (1 - keep) * now.fine,
+        keep * before.edge + (1 - keep) * now.edge if edge is None else edge,
+    )
 
 
 def _occupied(places: Sequence[FloatArray], to_frame: FloatArray, size: int) -> FloatArray:

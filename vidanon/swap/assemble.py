@@ -53,7 +53,8 @@ def make_swap(
     actors = composer.actors(donors)
     secret = config.swap.project_key
     key = os.urandom(32) if secret is None else secret.get_secret_value().encode()
-    retouch, guess = Retoucher(composer, (student, surrogate), load_traits(), key), guesser(student, attributes)
+    retouch = Retoucher(composer, (student, surrogate), load_traits(), key, config.swap.glasses)
+    guess = guesser(student, attributes)
 
     def retouches(shots: Sequence[Shot], role: Role) -> tuple[Retouch, ...]:
         chosen = [actors[donor] for donor in role.donors]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidanon.swap.glasses import Glasses
 from vidanon.types import ByteArray, FloatArray
 
 
@@ -48,3 +49,4 @@ class Retouch:
     gain: FloatArray  #: (N, N) over the portrait: how much lighter or darker it becomes there, as a share
     contrast: float  #: times the source's, that the drawn face may have, if that is no more than the portrait's
     off: float = math.inf  #: how far the likeness of the drawn face to the source is from a stranger's; inf: not known
+    glasses: Glasses | None = None  #: that it wears

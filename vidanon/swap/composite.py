@@ -14,7 +14,8 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.swap.base import Donor, Retouch
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
-from vidanon.swap.light import Look, look, low_band, luma, matched, relit, smoothed, to_rgb
+from vidanon.swap.glasses import Glasses, worn
+from vidanon.swap.light import Look, Over, edge, look, low_band, luma, matched, relit, smoothed, to_rgb
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes
@@ -94,17 +95,26 @@ class Composer:
         """How the footage shows the face under ``mesh`` (468, 3) px of ``patch`` (S, S, 3)."""
         unit = float(eye_distance(mesh))
         at = rims(mesh, unit, patch.shape[0])
-        return look(patch, inner(at), unit)
+        return replace(look(patch, inner(at), unit), edge=edge(patch, unit))
 
     def trace(
-        self, mesh: FloatArray, size: int, offset: Floats, actor: Actor, outline: float
+        self,
+        mesh: FloatArray,
+        size: int,
+        offset: Floats,
+        actor: Actor,
+        outline: float,
+        glasses: Glasses | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Where each pixel of a (size, size) patch comes from in the actor's portrait, (size, size, 2) as a
-        :class:`PortraitMap` has it, and the share (size, size) that the new face has of it."""
+        :class:`PortraitMap` has it, and the share (size, size) that the new face has of it, without ``glasses``."""
         mesh = Outline(mesh, outline).mesh(mesh)
         at = rims(mesh, float(eye_distance(mesh)), size)
         target = self.shapes.placed(mesh[None], offset)[0]
-        return portrait_map(target, actor.fitted.points, self.triangles, size).where, at.middle * (1 - at.mouth)
+        share = at.middle * (1 - at.mouth)
+        if glasses is not None:
+            share *= 1 - worn(glasses, target, self.shapes.average, size)
+        return portrait_map(target, actor.fitted.points, self.triangles, size).where, share
 
     def draw(
         self,
@@ -164,8 +174,13 @@ class Composer:
         donor_low = low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
         donor = relit(donor, donor_low, source_low, face)
-        wanted = wanted or look(source, inner(at), unit)
-        donor = matched(donor, source_low, inner(at), unit, wanted, rng, None if retouch is None else retouch.contrast)
+        wanted = wanted or replace(look(source, inner(at), unit), edge=edge(source, unit))
+        over = None
+        if retouch is not None and retouch.glasses is not None:
+            rim = worn(retouch.glasses, target, self.shapes.average, side)
+            over = Over(source_low * np.array(retouch.glasses.colour, np.float32), rim)
+        bold = None if retouch is None else retouch.contrast
+        donor = matched(donor, source_low, inner(at), unit, wanted, rng, bold, over)
         if mouth_covered:
             donor += to_rgb(at.mouth) * (source_low * _INSIDE - donor)
             at = replace(at, mouth=np.zeros_like(at.mouth))

@@ -7,6 +7,7 @@ eye distance in patch px.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +28,11 @@ _CRISP = 0.55  #: times the footage's sharpness that a retouched face has: then 
 _CRISPER = 1.3  #: times the footage's, for each time of the contrast above _BOLD, a small one has more
 _BOLD = 1.6  #: times the contrast
 _SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on none
+_STEP = 0.15  #: of the eye distance: how far apart the two sides of an edge are looked for
+_STRONG = 0.5  #: of the strongest edge, that others are asked
+_SHARPEST = 5  #: percentile of their widths
+_OWN = 0.55  #: px^2: what the filter that measures them adds
+_WIDEST = 0.06  #: of the eye distance: what lies on a face is not blurred by more
 _SHARP = 0.3  #: px: a blur so narrow changes nothing
 
 
@@ -36,6 +42,15 @@ class Look:
 
     contrast: float  #: deviation of luma between the fine and the low band
     fine: float  #: root mean square of the finest luma band (a Laplacian)
+    edge: float = math.nan  #: px: how wide the edges around it are, as :func:`edge` measures it
+
+
+@dataclass(frozen=True)
+class Over:
+    """Something on a face that is none of it."""
+
+    picture: FloatArray  #: (S, S, 3)
+    share: FloatArray  #: (S, S) in [0, 1], where it is
 
 
 def luma(picture: FloatArray) -> FloatArray:
@@ -93,6 +108,23 @@ def look(picture: FloatArray, region: FloatArray, unit: float) -> Look:
     return Look(float(middle[inside].std()), _fine(grey, inside))
 
 
+def edge(picture: FloatArray, unit: float) -> float:
+    """px: sigma of the Gaussian that the sharpest edges of a picture look blurred by; NaN where it has none.
+
+    A step that is blurred rises by 1 / (sqrt(2 pi) sigma) of its height a pixel.
+    """
+    grey = luma(picture)
+    reach = 2 * max(1, round(_STEP * unit / 2)) + 1
+    kernel = np.ones((reach, reach), np.uint8)
+    height = cv2.dilate(grey, kernel) - cv2.erode(grey, kernel)
+    rise = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8))
+    strong = (height >= max(_STRONG * float(height.max()), _DARK)) & (rise > 0)
+    if not strong.any():
+        return math.nan
+    sigmas = height[strong] / (np.float32(math.sqrt(2 * math.pi)) * rise[strong])
+    return math.sqrt(max(float(np.percentile(sigmas, _SHARPEST)) ** 2 - _OWN, 0))
+
+
 def matched(
     donor: FloatArray,
     donor_low: FloatArray,
@@ -101,14 +133,16 @@ def matched(
     wanted: Look,
     rng: np.random.Generator,
     bold: float | None = None,
+    over: Over | None = None,
 ) -> FloatArray:
     """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``.
 
     bold: of a retouched face, times the contrast wanted, at least 1, that it may have, but no more than it has by
-    itself; how sharp it is then, :func:`_crisp` says.
+    itself; how sharp it is then, :func:`_crisp` says. over: lies on the face, as sharp as its
+    surroundings are.
     """
     has = look(donor, region, unit)
-    out = donor
+    out, width = donor, 0.0
     if np.isfinite(wanted.contrast) and np.isfinite(has.contrast) and has.contrast > 1e-4:
         gain = float(np.clip(wanted.contrast / has.contrast, *_CONTRAST))
         gain = max(gain, min((bold or 1.0) * gain, 1.0))
@@ -118,7 +152,7 @@ def matched(
         if has.fine > wanted.fine:
             crisp = wanted.fine * (1.0 if bold is None else _crisp(bold, unit))
             if has.fine > crisp:
-                out = _softened(out, region, crisp)
+                width = _softness(out, region, crisp)
         elif wanted.fine > has.fine * 1.05:
             missing = float(np.sqrt(wanted.fine**2 - has.fine**2))
             # softened a little, as a codec leaves it
@@ -126,6 +160,11 @@ def matched(
             grain: FloatArray = np.asarray(noise / max(float(noise.std()), 1e-6), np.float32)
             strength = min(missing / max(_fine(grain, region > 0.5), 1e-6), _GRAIN)
             out = np.asarray(out + to_rgb(grain * np.float32(strength)), np.float32)
+    if width >= _SHARP:
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), width), np.float32)
+    if over is not None:
+        wide = float(np.clip(np.nan_to_num(wanted.edge), _SHARP, _WIDEST * unit))
+        out = out + to_rgb(np.asarray(cv2.GaussianBlur(over.share, (0, 0), wide), np.float32)) * (over.picture - out)
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
@@ -140,8 +179,8 @@ def _crisp(bold: float, unit: float) -> float:
     return _CRISP + smallness(unit) * _CRISPER * max(bold - _BOLD, 0.0)
 
 
-def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArray:
-    """``picture`` blurred until its finest band is as weak as ``fine``."""
+def _softness(picture: FloatArray, region: FloatArray, fine: float) -> float:
+    """px: how wide a blur leaves the finest band of ``picture`` as weak as ``fine``."""
     inside = region > 0.5
     grey = luma(picture)
     before, width = _fine(grey, inside), 0.0
@@ -151,7 +190,7 @@ def _softened(picture: FloatArray, region: FloatArray, fine: float) -> FloatArra
             width += (sigma - width) * min(1.0, (before - fine) / max(before - has, 1e-9))
             break
         before, width = has, sigma
-    return np.asarray(picture if width < _SHARP else cv2.GaussianBlur(picture, (0, 0), width), np.float32)
+    return width
 
 
 def _fine(grey: FloatArray, inside: npt.NDArray[np.bool_]) -> float:

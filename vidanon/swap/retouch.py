@@ -29,6 +29,7 @@ from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
+from vidanon.swap.glasses import Glasses, chosen
 from vidanon.swap.light import LUMA, low_band, smallness
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
@@ -42,7 +43,7 @@ _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.25)  #: a mix has less contrast than those it is of: how far that is made up for
 _CONTRAST = 1.0  #: times what people's own is
 _CALM = 1.02  #: times the source's contrast that the drawn face may have at first
-_BOLD = (2.2, 1.1)  #: the same, at most: of a small face, of a large one
+_BOLD = (1.3, 1.1)  #: the same, at most: of a small face, of a large one
 _MORE = 1.5  #: times as much each time; at once, where steps take nothing away
 _KNOWN = 0.09  #: how much more likeness than there may be left lets the contrast rise by one
 _TRIAL, _STEPS = 3, 5  #: of the search, to the first drawing and between two others
@@ -56,7 +57,9 @@ _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
 _LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
-_LEFT = (-0.10, -0.03)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
+_LEFT = (-0.12, -0.05)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
+_BARE = 0.3  #: share of those who begin without glasses
+_WORN = 0.05  #: the same likeness, above which they put them on
 _MUCH, _AGAIN = 0.18, 2  #: how far off it is where a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
@@ -110,8 +113,12 @@ class _Canvas:
         change = (mix - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def finished(self, code: torch.Tensor, contrast: float, off: float = math.inf) -> Retouch:
-        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, off)
+    def finished(self, code: torch.Tensor, contrast: float, glasses: Glasses | None, off: float = math.inf) -> Retouch:
+        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, off, glasses)
+
+    def plain(self, glasses: Glasses | None) -> Retouch:
+        """Nothing done to it."""
+        return Retouch(np.zeros(self.own.shape, np.float32), _CALM, math.inf, glasses)
 
     def _contrast(self, seen: torch.Tensor) -> torch.Tensor:
         """(..., SIDE, SIDE) -> (...): its deviation from what is around, over the face."""
@@ -129,6 +136,8 @@ class _Search:
     bold: float  #: times the source's contrast, at most
     rng: np.random.Generator
     code: torch.Tensor  #: as ``start``
+    pair: Glasses | None = None  #: that it may wear
+    wears: bool = False  #: it, from the next drawing on
     contrast: float = _CALM
     below: float = 1.0  #: times as much as too alike, that too little counts
     faces: Sequence[_Face] = ()  #: by shot
@@ -136,6 +145,10 @@ class _Search:
     drawings: int = 0
     left: float = math.inf  #: likeness; not known before the first drawing
     ended: bool = False
+
+    @property
+    def glasses(self) -> Glasses | None:
+        return self.pair if self.wears else None
 
     @property
     def off(self) -> float:
@@ -149,24 +162,34 @@ class _Search:
         no_less, self.left = left > self.left - _LESS, left
         self.below = _BELOW if left < _LEFT[0] else 1.0
         contrast = self.contrast
-        if left > _LEFT[1] and self.drawings >= _CALMLY:
+        puts_on = self.pair is not None and not self.wears and left > _WORN
+        if left > _LEFT[1] and self.drawings >= _CALMLY and not puts_on:
             more = math.inf if no_less else _MORE
             contrast = min(contrast * more, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
         no_bolder = self.drawings >= _CALMLY and contrast <= self.contrast
-        self.ended = self.off == 0 or self.drawings == _MOST or (no_less and no_bolder)
+        self.ended = self.off == 0 or self.drawings == _MOST or (no_less and no_bolder and not puts_on)
         if not self.ended:
-            self.contrast = contrast
+            self.contrast, self.wears = contrast, self.wears or puts_on
 
 
 class Retoucher:
     """Finds retouches; one method."""
 
-    def __init__(self, composer: Composer, recognisers: Sequence[Student], traits: Traits, key: bytes) -> None:
-        """recognisers: of one crop; likeness is the mean of theirs. key: secret; says where retouches begin."""
+    def __init__(
+        self,
+        composer: Composer,
+        recognisers: Sequence[Student],
+        traits: Traits,
+        key: bytes,
+        glasses: bool = True,
+    ) -> None:
+        """recognisers: of one crop; likeness is the mean of theirs. key: secret; says where retouches begin. glasses:
+        whether any are worn."""
         self._composer = composer
         self._recognisers = recognisers
         self._traits = traits
         self._key = key
+        self._any = glasses
 
     def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[Retouch, ...]:
         """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
@@ -188,6 +211,7 @@ class Retoucher:
             search.canvas.finished(
                 search.code if search in tried else self._mix(search.actor, search.start + further),
                 best.contrast,
+                search.pair if search.wears or (search not in tried and best.wears) else None,
                 search.off,
             )
             for search in searches
@@ -210,18 +234,19 @@ class Retoucher:
         start, canvas = self._start(actor, rng), self._canvas(actor)
         small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
         bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
-        return _Search(actor, canvas, start, bold, rng, start)
+        pair, wears = chosen(rng), rng.random() >= _BARE
+        return _Search(actor, canvas, start, bold, rng, start, pair if self._any else None, wears)
 
     def _go_on(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> None:
         """Some steps, and the face drawn as it then will be: the light and, in blurred footage, the sharpness of the
         source take much away."""
         if not search.faces:
-            search.faces = self._faces(shots, shape, search.actor, search.rng, None)
+            search.faces = self._faces(shots, shape, search, search.canvas.plain(search.glasses))
             mixed = self._mix(search.actor, torch.zeros_like(search.code))
             search.usual = self._usual(looks, search.faces, search.canvas.retouch(mixed))
         search.code = self._sought(search, looks)
-        how = search.canvas.finished(search.code, search.contrast)
-        search.faces = self._faces(shots, shape, search.actor, search.rng, how)
+        how = search.canvas.finished(search.code, search.contrast, search.glasses)
+        search.faces = self._faces(shots, shape, search, how)
         search.drawn(self._left(search.faces, looks))
 
     def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
@@ -269,19 +294,18 @@ class Retoucher:
             alike = self._seen(torch.cat(crops)) * torch.stack([look.known for look in own])
         return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
-    def _faces(
-        self, shots: Sequence[Shot], shape: Floats, actor: Actor, rng: np.random.Generator, retouch: Retouch | None
-    ) -> list[_Face]:
+    def _faces(self, shots: Sequence[Shot], shape: Floats, search: _Search, retouch: Retouch) -> list[_Face]:
+        actor, rng = search.actor, search.rng
         offset = self._composer.shapes.offset(actor.shape, shape)
         faces = []
         for shot in shots:
             drawn = self._composer.draw(
                 shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch, outline=WIDER
             ).patch
-            traced, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER)
+            traced, share = self._composer.trace(shot.mesh, shot.patch.shape[0], offset, actor, WIDER, retouch.glasses)
             traced = (traced + np.float32(0.5)) * np.float32(2 / actor.donor.image.shape[0]) - np.float32(1)
             where, inside = torch.from_numpy(traced)[None], torch.from_numpy(share)
-            gain = inside * 0 if retouch is None else _at(torch.from_numpy(retouch.gain), where)
+            gain = _at(torch.from_numpy(retouch.gain), where)
             unit = float(eye_distance(shot.mesh))
             low = low_band(drawn, share, unit)
             contrast = float(_deviation(_tensor(shot.patch - low_band(shot.patch, share, unit)), inside))
