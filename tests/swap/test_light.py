@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import eye_distance
-from vidanon.swap.light import LUMA, Look, look, low_band, matched, relit, smoothed
+from vidanon.swap.light import LUMA, Look, Over, edge, look, low_band, matched, relit, smoothed
 
 SIZE = 128
 PAIRS = [(0, 20), (20, 0), (9, 33), (41, 2)]
@@ -214,19 +214,47 @@ def test_a_bold_face_has_more_contrast_than_the_source_and_no_more_than_its_port
     np.testing.assert_array_equal(plain, bold)
 
 
-def test_a_bold_face_is_sharper_only_where_it_is_small():
+def test_a_retouched_face_is_softer():
     donor, source, region, unit = both(9, 33)
     out, low = put(donor, source, region, unit), low_band(source, region, unit)
     asked = Look(float("nan"), look(cv2.GaussianBlur(source, (0, 0), 1.1), region, unit).fine)
+    plain, soft = (
+        look(matched(out, low, region, unit, asked, np.random.default_rng(0), bold), region, unit).fine
+        for bold in (None, 1.0)
+    )
+    assert soft < 0.7 * plain
 
-    def fine(bold: float | None, times: float) -> float:
-        done = matched(out, low, region, unit * times, asked, np.random.default_rng(0), bold)
-        return look(done, region, unit).fine
 
-    small, large = 20 / unit, 80 / unit
-    assert fine(1.8, small) > 1.3 * fine(1.2, small)
-    assert fine(1.8, large) == pytest.approx(fine(1.2, large)) and fine(1.8, large) <= fine(None, large)
-    assert fine(1.0, large) == pytest.approx(fine(1.2, large))  # retouched, however calm
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_the_width_of_an_edge_is_measured(sigma: float, noise: float):
+    step = np.zeros((160, 160), np.float32)
+    step[:, 70:] = 0.6
+    picture = np.repeat(cv2.GaussianBlur(step, (0, 0), sigma)[..., None], 3, 2)
+    picture += np.random.default_rng(0).normal(0, noise, picture.shape).astype(np.float32)
+    assert edge(picture, 80.0) == pytest.approx(sigma, abs=0.12 + 0.1 * sigma)
+
+
+def test_a_picture_without_edges_has_no_width():
+    assert np.isnan(edge(np.full((40, 40, 3), 0.5, np.float32), 20.0))
+
+
+def test_what_lies_on_a_face_has_the_light_and_the_sharpness_of_what_is_around():
+    donor, source, region, unit = both(9, 33)
+    out, low = put(donor, source, region, unit), low_band(source, region, unit)
+    share = np.zeros(region.shape, np.float32)
+    share[60:64, 40:100] = 1
+    for width in (0.0, 2.0):
+        asked = Look(float("nan"), float("nan"), width)
+        bare, worn = (
+            matched(out, low, region, unit, asked, np.random.default_rng(0), None, over)
+            for over in (None, Over((0.2, 0.3, 0.4), share))
+        )
+        change = np.abs(worn - bare).max(2)
+        assert change[:45].max() == 0 and change[80:].max() == 0
+        assert (change[57] > 0.01).any() == (width > 0)
+        if width == 0:
+            np.testing.assert_allclose(worn[62, 50:90], low[62, 50:90] * (0.2, 0.3, 0.4), atol=0.02)
 
 
 @settings(max_examples=25, deadline=None)
@@ -235,13 +263,15 @@ def test_a_bold_face_is_sharper_only_where_it_is_small():
     st.sampled_from([0.0, 1e-4, 0.02, 0.5, 3.0]),
     st.sampled_from([0.0, 0.02, 0.5, 1.0]),
     st.floats(1.0, 400.0),
-    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from([float("nan"), 0.0, 1.5, 1e6])),
 )
 def test_any_pictures_at_all(seed, strength, level, unit, wanted):
     rng = np.random.default_rng(seed)
     donor, source = (np.clip(rng.normal(level, strength, (48, 48, 3)), 0, 1).astype(np.float32) for _ in range(2))
     region = (rng.random((48, 48)) < rng.random()).astype(np.float32)
     out = put(donor, source, region, unit)
-    done = matched(out, low_band(source, region, unit), region, unit, Look(*wanted), rng)
+    over = Over((0.1, 0.2, 0.3), (rng.random((48, 48)) < rng.random()).astype(np.float32))
+    done = matched(out, low_band(source, region, unit), region, unit, Look(*wanted), rng, None, over)
     assert np.isfinite(done).all() and done.min() >= 0 and done.max() <= 1
     assert done.dtype == np.float32
+    assert np.isnan(found := edge(source, unit)) or found >= 0

@@ -178,7 +178,7 @@ class Composer:
         over = None
         if retouch is not None and retouch.glasses is not None:
             rim = worn(retouch.glasses, target, self.shapes.average, side)
-            over = Over(source_low * np.array(retouch.glasses.colour, np.float32), rim)
+            over = Over(retouch.glasses.colour, rim)
         bold = None if retouch is None else retouch.contrast
         donor = matched(donor, source_low, inner(at), unit, wanted, rng, bold, over)
         if mouth_covered:

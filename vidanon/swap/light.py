@@ -25,9 +25,6 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
 _GRAIN = 0.02  #: deviation of luma: no more grain than that
 _CRISP = 0.55  #: times the footage's sharpness that a retouched face has: then it flickers no more than a plain one
-_CRISPER = 1.3  #: times the footage's, for each time of the contrast above _BOLD, a small one has more
-_BOLD = 1.6  #: times the contrast
-_SMALL = 32.0  #: px between the eyes: from there on it is less, and from twice that on none
 _STEP = 0.15  #: of the eye distance: how far apart the two sides of an edge are looked for
 _STRONG = 0.5  #: of the strongest edge, that others are asked
 _SHARPEST = 5  #: percentile of their widths
@@ -49,7 +46,7 @@ class Look:
 class Over:
     """Something on a face that is none of it."""
 
-    picture: FloatArray  #: (S, S, 3)
+    colour: tuple[float, float, float]  #: of the light on the face, what comes back from it
     share: FloatArray  #: (S, S) in [0, 1], where it is
 
 
@@ -138,7 +135,7 @@ def matched(
     """``donor`` (already relit; ``donor_low`` its low band) with the contrast, sharpness and grain of ``wanted``.
 
     bold: of a retouched face, times the contrast wanted, at least 1, that it may have, but no more than it has by
-    itself; how sharp it is then, :func:`_crisp` says. over: lies on the face, as sharp as its
+    itself; it is less sharp, then. over: lies on the face, as sharp as its
     surroundings are.
     """
     has = look(donor, region, unit)
@@ -150,7 +147,7 @@ def matched(
         has = Look(has.contrast * gain, has.fine * gain)
     if np.isfinite(wanted.fine) and np.isfinite(has.fine):
         if has.fine > wanted.fine:
-            crisp = wanted.fine * (1.0 if bold is None else _crisp(bold, unit))
+            crisp = wanted.fine * (1.0 if bold is None else _CRISP)
             if has.fine > crisp:
                 width = _softness(out, region, crisp)
         elif wanted.fine > has.fine * 1.05:
@@ -162,21 +159,19 @@ def matched(
             out = np.asarray(out + to_rgb(grain * np.float32(strength)), np.float32)
     if width >= _SHARP:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), width), np.float32)
-    if over is not None:
-        wide = float(np.clip(np.nan_to_num(wanted.edge), _SHARP, _WIDEST * unit))
-        out = out + to_rgb(np.asarray(cv2.GaussianBlur(over.share, (0, 0), wide), np.float32)) * (over.picture - out)
+    if over is not None and over.share.any():
+        out = _overlaid(out, donor_low, over, float(np.clip(np.nan_to_num(wanted.edge), _SHARP, _WIDEST * unit)))
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
-def smallness(unit: float) -> float:
-    """px between the eyes -> 1 for a small face, 0 for a large one."""
-    return float(np.clip(2 - unit / _SMALL, 0, 1))
-
-
-def _crisp(bold: float, unit: float) -> float:
-    """Times the sharpness wanted that a retouched face has: more only where the face is so small that its finest
-    structure is what recognisers see."""
-    return _CRISP + smallness(unit) * _CRISPER * max(bold - _BOLD, 0.0)
+def _overlaid(picture: FloatArray, light: FloatArray, over: Over, sigma: float) -> FloatArray:
+    """``picture`` with what lies on it, its edges blurred by ``sigma`` px."""
+    rows, margin = np.flatnonzero(over.share.any(1)), int(4 * sigma) + 1
+    here = slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin)  # a few of all rows
+    share = to_rgb(np.asarray(cv2.GaussianBlur(over.share[here], (0, 0), sigma), np.float32))
+    out = picture.copy()
+    out[here] += share * (light[here] * np.array(over.colour, np.float32) - out[here])
+    return out
 
 
 def _softness(picture: FloatArray, region: FloatArray, fine: float) -> float:

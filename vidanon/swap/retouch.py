@@ -30,7 +30,7 @@ from vidanon.recognise.student import Student
 from vidanon.swap.base import Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
 from vidanon.swap.glasses import Glasses, chosen
-from vidanon.swap.light import LUMA, low_band, smallness
+from vidanon.swap.light import LUMA, low_band
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
 from vidanon.swap.traits import REGIONS, SIDE, Traits, detail, place
@@ -42,12 +42,9 @@ _AGE = 20.0  #: years: a deviation, of how much less is taken at first from peop
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.25)  #: a mix has less contrast than those it is of: how far that is made up for
 _CONTRAST = 1.0  #: times what people's own is
-_CALM = 1.02  #: times the source's contrast that the drawn face may have at first
-_BOLD = (1.3, 1.1)  #: the same, at most: of a small face, of a large one
-_MORE = 1.5  #: times as much each time; at once, where steps take nothing away
-_KNOWN = 0.09  #: how much more likeness than there may be left lets the contrast rise by one
-_TRIAL, _STEPS = 3, 5  #: of the search, to the first drawing and between two others
-_CALMLY, _MOST = 2, 4  #: drawings before the contrast is raised, and in all
+_CALM = 1.02  #: times the source's contrast that the drawn face may have
+_TRIAL, _STEPS = 2, 4  #: of the search, to the first drawing and between two others
+_MOST = 2  #: drawings
 _BATCH = 2  #: looks of one step
 _RATE = 1.0
 _MEAN, _SQUARE = 0.8, 0.99  #: of Adam
@@ -56,11 +53,10 @@ _WANTED = (-0.09, -0.08, -0.08, -0.06)  #: the likeness that each of VIEWS is to
 _SLACK = 0.05  #: how much below that a likeness may be
 _BELOW = 3.0  #: times as much as too alike, that less counts where the whole face is: it would tell the source as well
 _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the crop
-_LESS = 0.01  #: likeness: where no more is taken away, nor by more contrast, the search ends
 _LEFT = (-0.12, -0.05)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
 _BARE = 0.3  #: share of those who begin without glasses
 _WORN = 0.05  #: the same likeness, above which they put them on
-_MUCH, _AGAIN = 0.18, 2  #: how far off it is where a search begins again elsewhere, so many times
+_MUCH, _AGAIN = 0.25, 2  #: how far off it is where a search begins again elsewhere, so many times
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
 _APART = 1.2
@@ -88,10 +84,10 @@ class _Face:
     share: torch.Tensor  #: (S, S) of the new face
     contrast: float  #: the source's over the low band
 
-    def retouched(self, retouch: torch.Tensor, contrast: float) -> torch.Tensor:
-        """(SIDE, SIDE), times the source's contrast -> (1, 3, S, S), about as :meth:`Composer.draw` draws it."""
+    def retouched(self, retouch: torch.Tensor) -> torch.Tensor:
+        """(SIDE, SIDE) -> (1, 3, S, S), about as :meth:`Composer.draw` draws it."""
         away = self.drawn * ((1 + _at(retouch, self.where)) / (1 + self.gain)) - self.low
-        away = away * (contrast * self.contrast / _deviation(away, self.share)).clamp(max=1)
+        away = away * (_CALM * self.contrast / _deviation(away, self.share)).clamp(max=1)
         return (self.drawn + self.share * (self.low + away - self.drawn)).clamp(0, 1)
 
 
@@ -113,8 +109,8 @@ class _Canvas:
         change = (mix - self.own) * (self.place > 0)
         return (change.exp() - 1).clamp(-DARKER, LIGHTER)
 
-    def finished(self, code: torch.Tensor, contrast: float, glasses: Glasses | None, off: float = math.inf) -> Retouch:
-        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), contrast, off, glasses)
+    def finished(self, code: torch.Tensor, glasses: Glasses | None, off: float = math.inf) -> Retouch:
+        return Retouch(np.ascontiguousarray(self.retouch(code).numpy()), _CALM, off, glasses)
 
     def plain(self, glasses: Glasses | None) -> Retouch:
         """Nothing done to it."""
@@ -126,6 +122,15 @@ class _Canvas:
         return ((seen.square() * share).sum((-2, -1)) + _TINY).sqrt()
 
 
+@dataclass(frozen=True)
+class _Usual:
+    """The usual face, over the same shots."""
+
+    faces: Sequence[_Face]
+    retouch: torch.Tensor  #: (SIDE, SIDE) that makes it of the actor's
+    known: dict[int, torch.Tensor] = field(default_factory=dict)  #: by look, (D,); of those asked for so far
+
+
 @dataclass(eq=False)
 class _Search:
     """For one actor."""
@@ -133,17 +138,15 @@ class _Search:
     actor: Actor
     canvas: _Canvas
     start: torch.Tensor  #: (REGIONS, N) logarithms of shares
-    bold: float  #: times the source's contrast, at most
     rng: np.random.Generator
     code: torch.Tensor  #: as ``start``
     pair: Glasses | None = None  #: that it may wear
     wears: bool = False  #: it, from the next drawing on
-    contrast: float = _CALM
     below: float = 1.0  #: times as much as too alike, that too little counts
     faces: Sequence[_Face] = ()  #: by shot
-    usual: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  #: (L, D) by look, from which it is to differ
+    usual: _Usual | None = None  #: from which it is to differ
     drawings: int = 0
-    left: float = math.inf  #: likeness; not known before the first drawing
+    left: float = math.inf  #: likeness
     ended: bool = False
 
     @property
@@ -159,17 +162,11 @@ class _Search:
     def drawn(self, left: float) -> None:
         """What is left to know once it was drawn: how to go on."""
         self.drawings += 1
-        no_less, self.left = left > self.left - _LESS, left
+        self.left = left
         self.below = _BELOW if left < _LEFT[0] else 1.0
-        contrast = self.contrast
-        puts_on = self.pair is not None and not self.wears and left > _WORN
-        if left > _LEFT[1] and self.drawings >= _CALMLY and not puts_on:
-            more = math.inf if no_less else _MORE
-            contrast = min(contrast * more, max(contrast, _CALM + (left - _LEFT[1]) / _KNOWN), self.bold)
-        no_bolder = self.drawings >= _CALMLY and contrast <= self.contrast
-        self.ended = self.off == 0 or self.drawings == _MOST or (no_less and no_bolder and not puts_on)
-        if not self.ended:
-            self.contrast, self.wears = contrast, self.wears or puts_on
+        self.ended = self.off == 0 or self.drawings == _MOST
+        if not self.ended and left > _WORN and self.pair is not None:
+            self.wears = True
 
 
 class Retoucher:
@@ -196,7 +193,7 @@ class Retoucher:
         [-DARKER, LIGHTER]."""
         looks = self._looks(shots)
         rngs = [generator(self._key, b"vidanon retouch", actor.donor.name) for actor in actors]
-        searches = [self._begun(actor, shots, rng) for actor, rng in zip(actors, rngs, strict=True)]
+        searches = [self._begun(actor, rng) for actor, rng in zip(actors, rngs, strict=True)]
         tried: list[_Search] = []
         for search in searches:
             self._go_on(search, shots, shape, looks)
@@ -210,7 +207,6 @@ class Retoucher:
         return tuple(
             search.canvas.finished(
                 search.code if search in tried else self._mix(search.actor, search.start + further),
-                best.contrast,
                 search.pair if search.wears or (search not in tried and best.wears) else None,
                 search.off,
             )
@@ -224,18 +220,16 @@ class Retoucher:
         for _ in range(_AGAIN):
             if search.off <= _MUCH:
                 break
-            other = self._begun(search.actor, shots, search.rng)
+            other = self._begun(search.actor, search.rng)
             while not other.ended:
                 self._go_on(other, shots, shape, looks)
             search = min(search, other, key=lambda each: each.off)
         return search
 
-    def _begun(self, actor: Actor, shots: Sequence[Shot], rng: np.random.Generator) -> _Search:
+    def _begun(self, actor: Actor, rng: np.random.Generator) -> _Search:
         start, canvas = self._start(actor, rng), self._canvas(actor)
-        small = np.mean([smallness(float(eye_distance(shot.mesh)) * shot.shrunk) for shot in shots])
-        bold = _BOLD[1] + float(small) * (_BOLD[0] - _BOLD[1])
         pair, wears = chosen(rng), rng.random() >= _BARE
-        return _Search(actor, canvas, start, bold, rng, start, pair if self._any else None, wears)
+        return _Search(actor, canvas, start, rng, start, pair if self._any else None, wears)
 
     def _go_on(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> None:
         """Some steps, and the face drawn as it then will be: the light and, in blurred footage, the sharpness of the
@@ -243,9 +237,9 @@ class Retoucher:
         if not search.faces:
             search.faces = self._faces(shots, shape, search, search.canvas.plain(search.glasses))
             mixed = self._mix(search.actor, torch.zeros_like(search.code))
-            search.usual = self._usual(looks, search.faces, search.canvas.retouch(mixed))
+            search.usual = _Usual(search.faces, search.canvas.retouch(mixed))
         search.code = self._sought(search, looks)
-        how = search.canvas.finished(search.code, search.contrast, search.glasses)
+        how = search.canvas.finished(search.code, search.glasses)
         search.faces = self._faces(shots, shape, search, how)
         search.drawn(self._left(search.faces, looks))
 
@@ -279,11 +273,15 @@ class Retoucher:
             known = self._seen(torch.cat(crops))
         return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
 
-    def _usual(self, looks: Sequence[_Look], faces: Sequence[_Face], retouch: torch.Tensor) -> torch.Tensor:
-        """(L, D) by look: the usual face, ``retouch`` being that to it."""
-        with torch.no_grad():
-            crops = [self._crop(faces[look.shot].retouched(retouch, _CALM), look.to_crop) for look in looks]
-            return self._seen(torch.cat(crops))
+    def _usual(self, usual: _Usual, looks: Sequence[_Look], which: Sequence[int]) -> torch.Tensor:
+        """(W, D): the usual face in ``which`` of the looks."""
+        new = [at for at in which if at not in usual.known]
+        if new:
+            with torch.no_grad():
+                drawn = [usual.faces[looks[at].shot].retouched(usual.retouch) for at in new]
+                crops = [self._crop(face, looks[at].to_crop) for face, at in zip(drawn, new, strict=True)]
+                usual.known.update(zip(new, self._seen(torch.cat(crops)), strict=True))
+        return torch.stack([usual.known[at] for at in which])
 
     def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
         """The likeness that the recognisers, through their own crop, still see: in the half of the looks that they know
@@ -315,6 +313,7 @@ class Retoucher:
     def _sought(self, search: _Search, looks: Sequence[_Look]) -> torch.Tensor:
         """Its code after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
         imported."""
+        assert search.usual is not None
         code, rng = search.code, search.rng
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, (_STEPS if search.drawings else _TRIAL) + 1):
@@ -324,11 +323,11 @@ class Retoucher:
             retouch = search.canvas.retouch(code)
             crops = []
             for look in chosen:
-                face = search.faces[look.shot].retouched(retouch, search.contrast)
+                face = search.faces[look.shot].retouched(retouch)
                 crops.append(self._crop(face, _jittered(look.to_crop, rng)))
             seen = self._seen(torch.cat(crops))
             alike = (seen * torch.stack([look.known for look in chosen])).sum(1)
-            usual = (seen * search.usual[which]).sum(1)
+            usual = (seen * self._usual(search.usual, looks, which)).sum(1)
             beyond = alike - torch.tensor([look.wanted for look in chosen])
             beyond = beyond.clamp(min=0) + search.below * (-_SLACK - beyond).clamp(min=0)
             loss = beyond.square().mean() + _FIRM * beyond.mean() + _APART * usual.mean()
