@@ -52,13 +52,16 @@ def test_the_upper_rim_lies_around_the_eyes_and_the_bridge_between_them():
     assert at[:, int(middle[0])].max() > 0.9
 
 
-def test_the_lower_rim_is_seen_as_much_as_is_asked_for():
-    mesh = swapkit.face(20, SIZE)[1]
+def test_the_lower_rim_is_thin_and_seen_as_much_as_is_asked_for():
+    mesh, size = 4 * swapkit.face(20, SIZE)[1], 4 * SIZE  # where even a thin line fills its pixels
     unit, eye = float(eye_distance(mesh)), five(mesh)[0, :2]
-    x, y = int(eye[0]), int(eye[1])
+    x, y, far = int(eye[0]), int(eye[1]), round(0.5 * unit)
     for under in (0.0, 0.25, 1.0):
-        below = rim(mesh, replace(PLAIN, under=under))[y : y + round(0.5 * unit), x]
+        at = rim(mesh, replace(PLAIN, under=under), size)
+        below, above = at[y : y + far, x], at[y - far : y, x]
         assert below.max() == pytest.approx(under, abs=0.05)
+        if under:
+            assert 0 < (below > 0.5 * under).sum() < 0.6 * (above > 0.5).sum()
 
 
 def test_lids_and_brows_do_not_move_it_and_the_head_does():

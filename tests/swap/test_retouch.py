@@ -183,7 +183,7 @@ def test_new_faces_differ_from_the_usual_one_so_keys_give_others(monkeypatch):
 def half() -> Retouch:
     """Lighter above the middle of the portrait."""
     gain = np.zeros((SIDE, SIDE), np.float32)
-    gain[: SIDE // 2] = LIGHTER
+    gain[: SIDE // 2] = 0.3
     return Retouch(gain, 1.2)
 
 

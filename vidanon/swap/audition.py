@@ -62,7 +62,7 @@ def audition(
     roles: dict[int, Role] = {}
     sought: list[Future[tuple[Retouch, ...]]] = []
     last = max(by_frame, default=-1)
-    retouching = ThreadPoolExecutor(workers + 1, "retouch")
+    retouching = ThreadPoolExecutor(workers, "retouch")
     finished = False
     try:
         with ThreadPoolExecutor(workers, "guess") as guessing:  # not behind a retouch

@@ -37,18 +37,18 @@ FRAMES = 2  #: frames they are drawn on again
 GLANCE = 96  #: px, side of the patch they are drawn on at first
 STAND_BY = 3  #: donors of a role, at most
 FAR = 0.01
-_SURE = 0.075  #: below the threshold: what the surrogate says is not what another recogniser would
-_WELL = 0.2  #: the same, where donors of a like look can be had so unlike
-_LEAST = (_WELL, _WELL, _SURE)  #: how far below the threshold enough donors of a rank have to lie, or the next is asked
-_MARGIN = 0.4  #: the same; from there on less counts for nothing
+#: below the threshold: what the surrogate says is not what another recogniser would; glasses and a retouch do the rest
+_SURE = 0.075
+_MARGIN = 0.15  #: the same; from there on less counts for nothing
 _FAIR = 0.05  #: where they cannot, how much more alike than the least alike one they may be
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
-_NEAR = 60.0  #: what a similarity nearer to the source by 1 costs, differences
+_NEAR = 30.0  #: what a similarity nearer to the source by 1 costs, differences
 _EQUAL = 0.75  #: differences that are one choice
 _ABOUT = 0.02  #: likeness: a difference that is none; who is seen again should get the same face
 _CHOICE = 5  #: donors that the key chooses among, at least, where so many are unlike enough
 _GENDER = 30.0  #: differences that another apparent gender counts for
+_RANKS = 3  #: asked one after the other, until there are enough
 _BETWEEN = 0.5  #: from which on a gender is another
 _YEARS = 20.0  #: from which on an age is another
 #: a face read as between the genders is given a woman's rather than a stubbled one: it jars less
@@ -109,24 +109,24 @@ class Casting:
         order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
         ranks = [_rank(self._actors[d].donor, looks) for d in order]
         margins: dict[int, float] = {}
-        for rank, least in enumerate(_LEAST):
+        for rank in range(_RANKS):
             waiting = iter([d for d, its in zip(order, ranks, strict=True) if its == rank])
             most = len(margins) + MOST
-            while len(margins) < most and not _enough(margins, least) and (some := self._drawable(waiting)):
+            while len(margins) < most and not _enough(margins) and (some := self._drawable(waiting)):
                 unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
                 ranked = sorted(some, key=lambda d: float(unlike[d]))
-                while ranked and len(margins) < most and not (len(margins) >= CANDIDATES and _enough(margins, least)):
+                while ranked and len(margins) < most and not (len(margins) >= CANDIDATES and _enough(margins)):
                     few = max(_TOGETHER, CANDIDATES - len(margins))
                     group, ranked = ranked[:few], ranked[few:]
                     compared = self._each(partial(self._margin, shots[:FRAMES], shape, sources), group)
                     margins.update(zip(group, compared, strict=True))
         usable = sorted((d for d in margins if margins[d] <= 0), key=lambda d: margins[d])
         # what is unlike by little on a few frames is recognised on others
-        choices = ([d for d in usable if margins[d] <= -least] for least in (_WELL, _SURE))
-        usable = next((sure for sure in choices if len(sure) >= STAND_BY), usable[:_CHOICE])
+        sure = [d for d in usable if margins[d] <= -_SURE]
+        usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
         cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
         order = _by_key(cost, scores)
-        order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_WELL))  # they stand by
+        order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_SURE))  # they stand by
         return Role(tuple(order[:STAND_BY]), shape)
 
     def _free(self, taken: Iterable[int]) -> list[int]:
@@ -190,15 +190,15 @@ class Casting:
 
 
 def _rank(donor: Donor, looks: Look) -> int:
-    """0 a like look, 1 another age, 2 another gender: that jars most."""
+    """One of _RANKS: 0 a like look, 1 another age, 2 another gender: that jars most."""
     if abs(donor.female - looks.female**_DOUBT) >= _BETWEEN:
         return 2
     return int(abs(donor.age - looks.age) > _YEARS)
 
 
-def _enough(margins: Mapping[int, float], least: float) -> bool:
+def _enough(margins: Mapping[int, float]) -> bool:
     """Whether the key has a choice among those that lie so far below the threshold."""
-    return sum(margin <= -least for margin in margins.values()) >= _CHOICE
+    return sum(margin <= -_SURE for margin in margins.values()) >= _CHOICE
 
 
 def _by_key(cost: Mapping[int, float], scores: FloatArray) -> list[int]:

@@ -27,7 +27,7 @@ _ENDS = (27, 45)  #: of them, where the upper rim ends: a little above the sides
 _FINER = 2  #: as large it is drawn
 _SHIFT = 4  #: of OpenCV's fixed point
 _THICKEST = 255  #: px: more than any line here has, less than OpenCV takes
-_LIGHT = 0.8  #: of the rim, that a temple and the bridge are thick
+_LIGHT, _THIN = 0.8, 0.3  #: of the rim, that temples and bridge are thick, and the lower rim
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Glasses:
 
 #: horn and acetate: black, dark brown, tortoise, dark blue, grey
 _COLOURS = ((0.25, 0.24, 0.24), (0.36, 0.27, 0.22), (0.42, 0.3, 0.22), (0.25, 0.27, 0.35), (0.36, 0.36, 0.37))
-_UNDER = (0.15, 0.25, 0.35)
+_UNDER = (0.3, 0.45, 0.6)
 
 
 def chosen(rng: np.random.Generator) -> Glasses:
@@ -54,8 +54,8 @@ def chosen(rng: np.random.Generator) -> Glasses:
         float(rng.uniform(0.41, 0.45)),
         float(rng.uniform(0.22, 0.27)),
         float(rng.uniform(4.0, 9.0)),
-        float(rng.uniform(0.03, 0.08)),
-        float(rng.uniform(0.03, 0.05)),
+        float(rng.uniform(0.06, 0.1)),
+        float(rng.uniform(0.025, 0.04)),
         float(rng.choice(_UNDER)),
         _COLOURS[int(rng.integers(len(_COLOURS)))],
     )
@@ -74,7 +74,7 @@ def worn(glasses: Glasses, mesh: FloatArray, average: Floats, size: int) -> Floa
     rim = glasses.rim * float(scale) * _FINER
     for lens in (right, left):
         if glasses.under > 0:
-            _drawn(picture, lens, _LIGHT * rim, True, round(255 * glasses.under))
+            _drawn(picture, lens, _THIN * rim, True, round(255 * glasses.under))
         _drawn(picture, lens[_ENDS[0] : _ENDS[1] + 1], rim)
     _drawn(picture, bridge, _LIGHT * rim)
     across = left.mean(0) - right.mean(0)

@@ -37,7 +37,7 @@ from vidanon.swap.traits import REGIONS, SIDE, Traits, detail, place
 from vidanon.swap.wide import VIEWS, wider
 from vidanon.types import FloatArray
 
-DARKER, LIGHTER = 0.5, 0.3  #: share of its brightness that a place of the face is changed by, at most
+DARKER, LIGHTER = 0.3, 0.2  #: share of its brightness that a place of the face is changed by, at most
 _AGE = 20.0  #: years: a deviation, of how much less is taken at first from people who look older or younger
 _OTHER = -24.0  #: logarithm of the share that people of the other gender have
 _STRETCH = (0.8, 1.25)  #: a mix has less contrast than those it is of: how far that is made up for
