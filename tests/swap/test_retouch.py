@@ -108,7 +108,7 @@ def test_a_mans_face_is_not_mixed_into_a_womans():
     for donor in (26, 11):
         actor = swapkit.actors()[donor]
         search = how._begun(actor, np.random.default_rng(0))
-        how._go_on(search, shots(20), shape_of(20), how._looks(shots(20)))
+        how._go_on(search, how._source(shots(20), shape_of(20)))
         other = (traits.female >= 0.5) != (actor.donor.female >= 0.5)
         assert torch.softmax(search.code, 1)[:, other].sum(1).max() < 0.01
         assert (search.code - search.start).abs().max() > 0.1
@@ -168,7 +168,7 @@ def test_new_faces_differ_from_the_usual_one_so_keys_give_others(monkeypatch):
         how = retoucher()
         search = how._begun(swapkit.actors()[donor], np.random.default_rng(key))
         for _ in range(2):
-            how._go_on(search, shots(who), shape_of(who), how._looks(shots(who)))
+            how._go_on(search, how._source(shots(who), shape_of(who)))
         return search.canvas.retouch(search.code).numpy().ravel()
 
     def alike() -> float:
@@ -216,7 +216,7 @@ def test_it_moves_with_the_face():
 def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_nearest_to_a_stranger_is_sought_on(monkeypatch):
     lefts, asked = {}, []
 
-    def go_on(self, search, shots, shape, looks):
+    def go_on(self, search, source):
         asked.append(search.actor.donor.name)
         search.code = search.code + 1
         search.drawn(_LEFT[1] + lefts[asked[-1]].pop(0))
@@ -244,7 +244,7 @@ def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(mo
     actor = swapkit.actors()[26]
     starts, lefts = [], []
 
-    def go_on(self, search, shots, shape, looks):
+    def go_on(self, search, source):
         if not search.drawings:
             starts.append(search.start)
         search.drawn(_LEFT[1] + lefts.pop(0))
@@ -303,7 +303,7 @@ def test_who_begins_without_glasses_puts_them_on_where_still_known():
 def test_those_who_stand_by_wear_glasses_of_their_own_where_the_first_does(monkeypatch):
     monkeypatch.setattr(vidanon.swap.retouch, "_BARE", 1.0)
 
-    def go_on(self, search, shots, shape, looks):
+    def go_on(self, search, source):
         search.wears = True
         search.drawn(_LEFT[1] - 0.01)
 

@@ -70,7 +70,6 @@ class _Look:
     view: tuple[float, float]
     to_crop: torch.Tensor  #: (2, 3)
     wanted: float  #: likeness
-    known: torch.Tensor  #: (D,) the source, that is to be a stranger
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,21 @@ class _Canvas:
 
 
 @dataclass(frozen=True)
-class _Usual:
-    """The usual face, over the same shots."""
+class _Known:
+    """A face, and who recognisers say it is in the looks in which they were asked so far."""
 
-    faces: Sequence[_Face]
-    retouch: torch.Tensor  #: (SIDE, SIDE) that makes it of the actor's
-    known: dict[int, torch.Tensor] = field(default_factory=dict)  #: by look, (D,); of those asked for so far
+    pictures: Sequence[torch.Tensor]  #: by shot, (1, 3, S, S)
+    said: dict[int, torch.Tensor] = field(default_factory=dict)  #: by look, (D,)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Who is to become a stranger."""
+
+    shots: Sequence[Shot]
+    shape: Floats  #: (468, 3) in the common frame
+    looks: Sequence[_Look]
+    known: _Known
 
 
 @dataclass(eq=False)
@@ -144,7 +152,7 @@ class _Search:
     wears: bool = False  #: it, from the next drawing on
     below: float = 1.0  #: times as much as too alike, that too little counts
     faces: Sequence[_Face] = ()  #: by shot
-    usual: _Usual | None = None  #: from which it is to differ
+    usual: _Known | None = None  #: from which it is to differ
     drawings: int = 0
     left: float = math.inf  #: likeness
     ended: bool = False
@@ -191,17 +199,17 @@ class Retoucher:
     def __call__(self, shots: Sequence[Shot], shape: Floats, actors: Sequence[Actor]) -> tuple[Retouch, ...]:
         """K >= 1 looks at the source and its mean shape -> for each actor a retouch of (SIDE, SIDE) in
         [-DARKER, LIGHTER]."""
-        looks = self._looks(shots)
+        source = self._source(shots, shape)
         rngs = [generator(self._key, b"vidanon retouch", actor.donor.name) for actor in actors]
         searches = [self._begun(actor, rng) for actor, rng in zip(actors, rngs, strict=True)]
         tried: list[_Search] = []
         for search in searches:
-            self._go_on(search, shots, shape, looks)
+            self._go_on(search, source)
             tried.append(search)
             if search.ended:
                 break
         at = min(range(len(tried)), key=lambda each: tried[each].off)
-        best = tried[at] = searches[at] = self._ended(tried[at], shots, shape, looks)
+        best = tried[at] = searches[at] = self._ended(tried[at], source)
         # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
         further = best.code - best.start
         return tuple(
@@ -213,16 +221,16 @@ class Retoucher:
             for search in searches
         )
 
-    def _ended(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> _Search:
+    def _ended(self, search: _Search, source: _Source) -> _Search:
         """It, sought to the end; where much is left then, the best of it and others from other starts."""
         while not search.ended:
-            self._go_on(search, shots, shape, looks)
+            self._go_on(search, source)
         for _ in range(_AGAIN):
             if search.off <= _MUCH:
                 break
             other = self._begun(search.actor, search.rng)
             while not other.ended:
-                self._go_on(other, shots, shape, looks)
+                self._go_on(other, source)
             search = min(search, other, key=lambda each: each.off)
         return search
 
@@ -231,17 +239,17 @@ class Retoucher:
         pair, wears = chosen(rng), rng.random() >= _BARE
         return _Search(actor, canvas, start, rng, start, pair if self._any else None, wears)
 
-    def _go_on(self, search: _Search, shots: Sequence[Shot], shape: Floats, looks: Sequence[_Look]) -> None:
+    def _go_on(self, search: _Search, source: _Source) -> None:
         """Some steps, and the face drawn as it then will be: the light and, in blurred footage, the sharpness of the
         source take much away."""
         if not search.faces:
-            search.faces = self._faces(shots, shape, search, search.canvas.plain(search.glasses))
-            mixed = self._mix(search.actor, torch.zeros_like(search.code))
-            search.usual = _Usual(search.faces, search.canvas.retouch(mixed))
-        search.code = self._sought(search, looks)
+            search.faces = self._faces(source, search, search.canvas.plain(search.glasses))
+            usual = search.canvas.retouch(self._mix(search.actor, torch.zeros_like(search.code)))
+            search.usual = _Known([face.retouched(usual) for face in search.faces])
+        search.code = self._sought(search, source)
         how = search.canvas.finished(search.code, search.glasses)
-        search.faces = self._faces(shots, shape, search, how)
-        search.drawn(self._left(search.faces, looks))
+        search.faces = self._faces(source, search, how)
+        search.drawn(self._left(search.faces, source))
 
     def _start(self, actor: Actor, rng: np.random.Generator) -> torch.Tensor:
         """(REGIONS, N) logarithms of shares: for each region a secret mix of people of the donor's gender, more of
@@ -262,41 +270,37 @@ class Retoucher:
         faces, regions = self._traits.on(points, self._composer.triangles)
         return _Canvas(*(torch.from_numpy(each) for each in (own, faces, regions, place(points))))
 
-    def _looks(self, shots: Sequence[Shot]) -> list[_Look]:
-        crops, looks = [], []
-        for number, shot in enumerate(shots):
-            for view, wanted in zip(VIEWS, _WANTED, strict=True):
-                to_crop = _theta(shot.mesh, shot.patch.shape[0], wider(self._recognisers[0].description, view))
-                crops.append(self._crop(_tensor(shot.patch), to_crop))
-                looks.append((number, view, to_crop, wanted))
-        with torch.no_grad():
-            known = self._seen(torch.cat(crops))
-        return [_Look(*each, embedding) for each, embedding in zip(looks, known, strict=True)]
+    def _source(self, shots: Sequence[Shot], shape: Floats) -> _Source:
+        about = self._recognisers[0].description
+        looks = [
+            _Look(number, view, _theta(shot.mesh, shot.patch.shape[0], wider(about, view)), wanted)
+            for number, shot in enumerate(shots)
+            for view, wanted in zip(VIEWS, _WANTED, strict=True)
+        ]
+        return _Source(shots, shape, looks, _Known([_tensor(shot.patch) for shot in shots]))
 
-    def _usual(self, usual: _Usual, looks: Sequence[_Look], which: Sequence[int]) -> torch.Tensor:
-        """(W, D): the usual face in ``which`` of the looks."""
-        new = [at for at in which if at not in usual.known]
+    def _said(self, of: _Known, looks: Sequence[_Look], at: Sequence[int]) -> torch.Tensor:
+        """(A, D): who the recognisers say it is in the looks ``at``."""
+        new = [each for each in at if each not in of.said]
         if new:
             with torch.no_grad():
-                drawn = [usual.faces[looks[at].shot].retouched(usual.retouch) for at in new]
-                crops = [self._crop(face, looks[at].to_crop) for face, at in zip(drawn, new, strict=True)]
-                usual.known.update(zip(new, self._seen(torch.cat(crops)), strict=True))
-        return torch.stack([usual.known[at] for at in which])
+                crops = [self._crop(of.pictures[looks[each].shot], looks[each].to_crop) for each in new]
+                of.said.update(zip(new, self._seen(torch.cat(crops)), strict=True))
+        return torch.stack([of.said[each] for each in at])
 
-    def _left(self, faces: Sequence[_Face], looks: Sequence[_Look]) -> float:
+    def _left(self, faces: Sequence[_Face], source: _Source) -> float:
         """The likeness that the recognisers, through their own crop, still see: in the half of the looks that they know
         better, for one frame is enough to tell a person."""
-        own = [look for look in looks if look.view == VIEWS[0]]
-        with torch.no_grad():
-            crops = [self._crop(faces[look.shot].drawn, look.to_crop) for look in own]
-            alike = self._seen(torch.cat(crops)) * torch.stack([look.known for look in own])
+        own = [at for at, look in enumerate(source.looks) if look.view == VIEWS[0]]
+        drawn = _Known([face.drawn for face in faces])
+        alike = self._said(drawn, source.looks, own) * self._said(source.known, source.looks, own)
         return float(alike.sum(1).sort().values[len(own) // 2 :].mean())
 
-    def _faces(self, shots: Sequence[Shot], shape: Floats, search: _Search, retouch: Retouch) -> list[_Face]:
+    def _faces(self, source: _Source, search: _Search, retouch: Retouch) -> list[_Face]:
         actor, rng = search.actor, search.rng
-        offset = self._composer.shapes.offset(actor.shape, shape)
+        offset = self._composer.shapes.offset(actor.shape, source.shape)
         faces = []
-        for shot in shots:
+        for shot in source.shots:
             drawn = self._composer.draw(
                 shot.patch, shot.mesh, offset, actor, None, rng, retouch=retouch, outline=WIDER
             ).patch
@@ -310,25 +314,24 @@ class Retoucher:
             faces.append(_Face(_tensor(drawn), gain, _tensor(low), where, inside, contrast))
         return faces
 
-    def _sought(self, search: _Search, looks: Sequence[_Look]) -> torch.Tensor:
+    def _sought(self, search: _Search, source: _Source) -> torch.Tensor:
         """Its code after some steps of Adam (Kingma and Ba 2015), written out: torch.optim takes two seconds to be
         imported."""
         assert search.usual is not None
-        code, rng = search.code, search.rng
+        code, rng, looks = search.code, search.rng, source.looks
         mean, square = torch.zeros_like(code), torch.zeros_like(code)
         for step in range(1, (_STEPS if search.drawings else _TRIAL) + 1):
             code = code.detach().requires_grad_(True)
-            which = rng.permutation(len(looks))[:_BATCH].tolist()
-            chosen = [looks[at] for at in which]
+            at = rng.permutation(len(looks))[:_BATCH].tolist()
             retouch = search.canvas.retouch(code)
             crops = []
-            for look in chosen:
+            for look in (looks[each] for each in at):
                 face = search.faces[look.shot].retouched(retouch)
                 crops.append(self._crop(face, _jittered(look.to_crop, rng)))
             seen = self._seen(torch.cat(crops))
-            alike = (seen * torch.stack([look.known for look in chosen])).sum(1)
-            usual = (seen * self._usual(search.usual, looks, which)).sum(1)
-            beyond = alike - torch.tensor([look.wanted for look in chosen])
+            alike = (seen * self._said(source.known, looks, at)).sum(1)
+            usual = (seen * self._said(search.usual, looks, at)).sum(1)
+            beyond = alike - torch.tensor([looks[each].wanted for each in at])
             beyond = beyond.clamp(min=0) + search.below * (-_SLACK - beyond).clamp(min=0)
             loss = beyond.square().mean() + _FIRM * beyond.mean() + _APART * usual.mean()
             (gradient,) = torch.autograd.grad(loss, code)
