@@ -29,8 +29,8 @@ from vidanon.swap.secret import generator
 from vidanon.swap.wide import TELLING, wider
 from vidanon.types import ByteArray, FloatArray
 
-FIRST = 16  #: donors drawn at once, in a first look
-CANDIDATES = 8  #: of them drawn and compared again
+FIRST = 12  #: donors drawn at once, in a first look
+CANDIDATES = 6  #: of them drawn and compared again
 MOST = 8  #: of a rank compared, where few are unlike enough
 _TOGETHER = 2  #: of them at a time, where a few more are wanted
 FRAMES = 2  #: frames they are drawn on again
