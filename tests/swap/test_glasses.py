@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_LIDS, RIGHT_BROW, RIGHT_LIDS, eye_distance, five
-from vidanon.swap.base import Retouch
-from vidanon.swap.glasses import Glasses, chosen, worn
+from vidanon.swap.base import Glasses, Retouch
+from vidanon.swap.glasses import chosen, worn
 from vidanon.swap.traits import SIDE
 
 SIZE = 192

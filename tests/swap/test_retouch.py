@@ -12,9 +12,8 @@ import torch
 import vidanon.swap.retouch
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
-from vidanon.swap.base import Retouch, Shot
+from vidanon.swap.base import Glasses, Retouch, Shot
 from vidanon.swap.cast import aligned
-from vidanon.swap.glasses import Glasses
 from vidanon.swap.retouch import _LEFT, _MOST, _WORN, DARKER, LIGHTER, Retoucher, _Canvas, _Search
 from vidanon.swap.traits import REGIONS, SIDE, load_traits
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidanon.swap.glasses import Glasses
 from vidanon.types import ByteArray, FloatArray
 
 
@@ -40,6 +39,19 @@ class Shot:
             return self
         patch = cv2.resize(self.patch, (side, side), interpolation=cv2.INTER_AREA)
         return Shot(np.asarray(patch, np.float32), self.mesh * np.float32(side / size), self.shrunk * size / side)
+
+
+@dataclass(frozen=True)
+class Glasses:
+    """One pair; lengths are shares of the distance between the eyes."""
+
+    width: float  #: of half a lens
+    height: float  #: the same
+    square: float  #: 2: an ellipse; the more, the squarer
+    low: float  #: how far below the eyes the lenses' middles lie
+    rim: float  #: how thick it is
+    under: float  #: how much is seen of the lower half of the rim, 0..1
+    colour: tuple[float, float, float]  #: of the light on the face, that comes back from the rim
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from vidanon.faces.mesh import MeshFinder
 from vidanon.faces.mesh_points import OVAL, eye_distance
 from vidanon.faces.mesh_pose import Floats
-from vidanon.swap.base import Donor, Retouch
+from vidanon.swap.base import Donor, Glasses, Retouch
 from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
-from vidanon.swap.glasses import Glasses, worn
+from vidanon.swap.glasses import worn
 from vidanon.swap.light import Look, Over, edge, look, low_band, luma, matched, relit, smoothed, to_rgb
 from vidanon.swap.merge import inner, merged, rims
 from vidanon.swap.outline import Outline

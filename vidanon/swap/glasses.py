@@ -9,13 +9,12 @@ and the corners of the eyes, not lids, brows or cheeks. Lengths are shares of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from vidanon.faces.mesh_points import LEFT_EYE, OVAL, RIGHT_EYE
 from vidanon.faces.mesh_pose import Floats, fit_pose
+from vidanon.swap.base import Glasses
 from vidanon.types import FloatArray
 
 _CORNERS = ((RIGHT_EYE[0], RIGHT_EYE[8]), (LEFT_EYE[0], LEFT_EYE[8]))  #: outer and inner; lids do not move them
@@ -28,19 +27,6 @@ _FINER = 2  #: as large it is drawn
 _SHIFT = 4  #: of OpenCV's fixed point
 _THICKEST = 255  #: px: more than any line here has, less than OpenCV takes
 _LIGHT, _THIN = 0.8, 0.3  #: of the rim, that temples and bridge are thick, and the lower rim
-
-
-@dataclass(frozen=True)
-class Glasses:
-    """One pair."""
-
-    width: float  #: of half a lens
-    height: float  #: the same
-    square: float  #: 2: an ellipse; the more, the squarer
-    low: float  #: how far below the eyes the lenses' middles lie
-    rim: float  #: how thick it is
-    under: float  #: how much is seen of the lower half of the rim, 0..1
-    colour: tuple[float, float, float]  #: of the light on the face, that comes back from the rim
 
 
 #: horn and acetate: black, dark brown, tortoise, dark blue, grey

@@ -27,9 +27,9 @@ from vidanon.faces.mesh_pose import Floats
 from vidanon.recognise.base import Description
 from vidanon.recognise.crop import to_crop
 from vidanon.recognise.student import Student
-from vidanon.swap.base import Retouch, Shot
+from vidanon.swap.base import Glasses, Retouch, Shot
 from vidanon.swap.composite import Actor, Composer
-from vidanon.swap.glasses import Glasses, chosen
+from vidanon.swap.glasses import chosen
 from vidanon.swap.light import LUMA, low_band
 from vidanon.swap.outline import WIDER
 from vidanon.swap.secret import generator
