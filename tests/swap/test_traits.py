@@ -27,9 +27,7 @@ def test_the_shipped_file_is_what_the_recipe_makes(
     made, shipped = load_traits(tmp_path / "traits.safetensors"), load_traits()
     np.testing.assert_allclose(made.mesh, shipped.mesh, atol=1e-3)
     assert made.faces.shape == shipped.faces.shape == (108, SIDE, SIDE)
-    # another processor rounds a corner of the mesh to the other side of a pixel here and there
-    apart = np.abs(made.faces - shipped.faces)
-    assert np.quantile(apart, 0.9999) < 5e-3 and apart.max() < 0.02
+    np.testing.assert_allclose(made.faces, shipped.faces, atol=5e-3)
     np.testing.assert_array_equal(made.female, shipped.female)
     np.testing.assert_array_equal(made.age, shipped.age)
 

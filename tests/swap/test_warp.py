@@ -75,6 +75,24 @@ def test_the_nearer_triangle_hides_the_farther(nearer, order):
     assert found.where[15, 15] == pytest.approx((15, 15) if nearer == 0 else (115, 115), abs=1e-3)
 
 
+def test_of_triangles_equally_far_the_later_is_on_top_on_every_processor():
+    """Both sides of an even mesh are equally far; numpy's usual sort takes such in an order that the processor says."""
+    rng = np.random.default_rng(3)
+    count = 300
+    corners = rng.uniform(0, 64, (count, 1, 2)) + rng.uniform(-20, 20, (count, 3, 2))
+    triangles = np.arange(3 * count, dtype=np.int16).reshape(count, 3)
+    portrait = rng.uniform(0, 64, (3 * count, 3)).astype(np.float32)
+
+    def seen(depth):
+        points = np.concatenate([corners.reshape(-1, 2), np.repeat(depth, 3)[:, None]], 1)
+        return portrait_map(points.astype(np.float32), portrait, triangles, 64)
+
+    depth = rng.integers(0, 3, count)
+    even, nearer = seen(depth), seen(depth - np.arange(count) / 1024)
+    np.testing.assert_array_equal(even.where, nearer.where)
+    np.testing.assert_array_equal(even.shown, nearer.shown)
+
+
 @pytest.mark.parametrize("way", [-1, 1])
 def test_what_the_portrait_hardly_shows_counts_less(way):
     """A portrait turned away brought onto a face from the front: its far side is stretched, its near side is not."""

@@ -33,7 +33,9 @@ def portrait_map(points: FloatArray, portrait: FloatArray, triangles: Triangles,
     Nearer triangles hide farther ones.
     """
     flat = points[:, :2].astype(np.float64)
-    order = np.argsort(-points[triangles, 2].mean(1))  # far to near: z points away from the camera
+    # far to near: z points away from the camera. Both sides of an even mesh are equally far, and a sort that is not
+    # stable takes such in another order on another processor
+    order = np.argsort(-points[triangles, 2].mean(1), kind="stable")
     corners = flat[triangles[order]]
     along, down = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]
@@ -80,7 +82,8 @@ def _rasterised(corners: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.i
 
     All rows of all triangles at once: a call for each triangle costs more than what it paints.
     """
-    by_row = np.take_along_axis(corners, np.argsort(corners[..., 1], axis=1)[..., None], 1).astype(np.float32)
+    downward = np.argsort(corners[..., 1], axis=1, kind="stable")
+    by_row = np.take_along_axis(corners, downward[..., None], 1).astype(np.float32)
     x, y = by_row[..., 0], by_row[..., 1]
     top = np.clip(np.rint(y[:, 0]), 0, size).astype(np.intp)
     bottom = np.clip(np.rint(y[:, 2]), -1, size - 1).astype(np.intp)
