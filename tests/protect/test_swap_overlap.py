@@ -138,6 +138,15 @@ def test_the_judge_sees_a_margin_brought_back_where_the_new_face_lies_over_the_c
     assert brought_back(source, output, margin(box)) > 0.3
 
 
-def test_faces_beside_each_other_are_both_swapped():
-    _, _, _, reasons = rendered(0.5)
+@pytest.mark.parametrize("gap", [0.2, 0.3])
+def test_faces_beside_each_other_are_both_swapped_and_nobody_is_brought_back(gap):
+    source, output, box, reasons = rendered(gap)
     assert set(reasons[0]) == {""} and set(reasons[1]) == {""}
+    _, alone, _, (_, why) = rendered(gap, swapped=(2,))
+    assert set(why) == {""}
+    side = (box[2] - box[0]) / 5
+    middle = np.array([*(box[:2] + side), *(box[2:] - side)])  # its sixth nearest the large face is within the oval
+    for each in (output, alone):
+        assert abs(brought_back(source, each, middle)) < 0.3
+        x0, y0, x1, y1 = (int(v) for v in middle)
+        assert np.abs(each - source)[y0:y1, x0:x1].mean() > 5

@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from tests.swap import swapkit
-from vidanon.swap.crowding import crowded, near, touches
+from vidanon.swap.crowding import crowded, near, touch
 from vidanon.swap.poses import Seen
 
 REACH = 1.3
-NO_COVER = np.full(4, np.nan, np.float32)
 
 
 def seen(*meshes: np.ndarray, first: int = 0) -> Seen:
@@ -37,10 +36,26 @@ def pair(gap: float) -> tuple[np.ndarray, np.ndarray]:
     return large, small + np.array(shift, np.float32)
 
 
-def test_the_smaller_yields_where_the_larger_reaches_into_what_would_cover_it():
-    for gap, yields in ((-0.3, True), (0.1, True), (0.3, False)):
+def test_the_smaller_yields_where_the_larger_lies_over_it():
+    for gap, yields in ((-0.3, True), (0.0, True), (0.2, False)):
         large, small = pair(gap)
         assert answer(seen(large), seen(small)) == {1: [False], 2: [yields]}
+
+
+def test_heads_one_above_the_other_and_a_little_aside_are_side_by_side():
+    """Their boxes reach into one another, and faces have round corners."""
+    large, small = pair(-0.15)
+    high = np.ptp(swapkit.box_of(large)[1::2]) + np.ptp(swapkit.box_of(small)[1::2])
+    aside = small + np.array([0, 0.42 * high, 0], np.float32)
+    apart = swapkit.box_of(aside)[:2] > swapkit.box_of(large)[2:]
+    assert not apart.any()
+    assert answer(seen(large), seen(aside)) == {1: [False], 2: [False]}
+
+
+def test_of_a_face_that_goes_over_all_that_its_cover_takes_counts():
+    for gap, yields in ((0.1, True), (0.3, False)):
+        large, small = pair(gap)
+        assert answer(seen(large), seen(small), (1, 0.5)) == {1: [False], 2: [yields]}
 
 
 def test_only_to_a_face_that_is_drawn_in_the_same_frame():
@@ -57,11 +72,17 @@ def test_of_two_as_large_both_yield():
 
 def test_a_face_without_a_mesh_is_known_by_what_covers_it():
     large, small = pair(0.1)
-    cover = swapkit.box_of(small)
-    nowhere = np.full_like(small, np.nan)
-    assert not touches(large, nowhere, cover + np.array([50, 0, 50, 0], np.float32))
-    assert touches(large, nowhere, cover - np.array([50, 0, 0, 0], np.float32))
-    assert touches(large, large + 5, NO_COVER)
+    for gap, yields in ((0.1, True), (0.4, False)):
+        large, small = pair(gap)
+        nowhere = replace(seen(small), raw=np.full_like(small, np.nan)[None])
+        assert answer(seen(large), nowhere, (1, 0)) == {1: [False], 2: [yields]}
+
+
+def test_a_place_that_is_no_number_is_touched():
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    assert touch(square, square + 0.5) and not touch(square, square + 2)
+    assert touch(square + 1e6, square + 1e6 + 0.5) and not touch(square + 1e6, square + 1e6 + 2)
+    assert touch(square, np.full((4, 2), np.nan, np.float32))
 
 
 def beside(large: Seen, small: Seen, drawn: bool):

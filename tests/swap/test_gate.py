@@ -114,6 +114,7 @@ def test_a_swapped_face_stays_swapped_a_little_beyond_where_others_become_it():
         return gate(moved, meshes, [False] * 12, RATE, SETTINGS, fresh=fresh, before=before).reasons
 
     assert set(reasons(0.01)) == {ASTRAY}  # from the first frame on
+    assert set(reasons(-0.01)) == {""} and set(reasons(-0.01, mark=1)) == {ASTRAY}
     assert set(reasons(0.01, start=4)) == {""}
     assert set(reasons(0.01, fresh=False, before=1.0)) == {""}  # from the segment before
     assert set(reasons(0.2, start=4)[4:]) == {ASTRAY}

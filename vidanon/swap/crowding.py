@@ -2,7 +2,8 @@
 
 The rim of a new face and its open mouth show the source: over another face they would bring back what was taken away
 there. ``faces.blend`` therefore paints new faces first, the largest last, and covers over them; what is left is a new
-face over a smaller new one, and the smaller one yields.
+face over a smaller new one, and the smaller one yields. Heads side by side are two new faces: only their ovals count,
+and a little around them. Of a face that goes over into its cover all of that counts.
 
 What is moved around a new face (:mod:`vidanon.swap.outline`) is the source's too: nothing is moved out of anybody
 else's place or into it, and nothing at all beside another new face, where that would show. An open mouth that
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vidanon.faces.align import longer_side
@@ -24,6 +26,8 @@ from vidanon.swap.outline import WIDER, Outline
 from vidanon.swap.poses import Seen
 from vidanon.types import FloatArray, PlanRow
 
+#: of an oval's radius, and px: how much further it may lie than it is known to; a colour sample is two pixels wide
+_BESIDE, _PIXELS = 0.06, 2.0
 _AS_LARGE = 0.98  #: of a size: which of two faces so equal is painted last is left to rounding, and both yield
 
 
@@ -32,23 +36,22 @@ def crowded(
 ) -> dict[int, list[bool]]:
     """By track, for each of its frames, whether a new face that is painted later would touch it.
 
-    faces, meshes (T, 468, 3) and shares (T,), of the new face, by track. reach: of a cover, box sizes: a face that
-    is about to be covered needs all of it.
+    faces, meshes (T, 468, 3) and shares (T,), of the new face, by track. reach: of a cover, box sizes.
     """
     drawn: dict[int, list[tuple[int, float, FloatArray]]] = defaultdict(list)
     for track, seen in faces.items():
         for frame, box, mesh, share in zip(seen.frames, seen.boxes, meshes[track], shares[track], strict=True):
             if share > 0:
-                drawn[frame].append((track, longer_side(box), mesh))
+                drawn[frame].append((track, longer_side(box), _oval(mesh)))
     out = {}
     for track, seen in faces.items():
-        out[track] = [
-            any(
-                other != track and size >= _AS_LARGE * longer_side(box) and touches(over, mesh, grown(box, reach))
-                for other, size, over in drawn[frame]
-            )
-            for frame, box, mesh in zip(seen.frames, seen.boxes, meshes[track], strict=True)
-        ]
+        out[track] = []
+        for frame, box, mesh, share in zip(seen.frames, seen.boxes, meshes[track], shares[track], strict=True):
+            later = [
+                oval for other, size, oval in drawn[frame] if other != track and size >= _AS_LARGE * longer_side(box)
+            ]
+            place = _oval(mesh) if share >= 1 else _with(_oval(mesh), grown(box, reach))
+            out[track].append(any(touch(oval, place) for oval in later))
     return out
 
 
@@ -99,12 +102,38 @@ def near(
     return out
 
 
-def touches(over: FloatArray, mesh: FloatArray, cover: FloatArray) -> bool:
-    """Whether the oval of ``over`` (468, 3) reaches into that of ``mesh`` (NaN where there is none) or into a (4,) box;
-    by their bounds."""
-    oval, own = over[list(OVAL), :2], mesh[list(OVAL), :2]
-    low, high = np.fmin(own.min(0), cover[:2]), np.fmax(own.max(0), cover[2:])
-    return bool((oval.min(0) < high).all() and (low < oval.max(0)).all())
+def touch(one: FloatArray, other: FloatArray) -> bool:
+    """Whether two convex places (P, 2), px, have a pixel in common; one that is no number is everywhere."""
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return True
+    low, high = np.maximum(one.min(0), other.min(0)), np.minimum(one.max(0), other.max(0))
+    if (low > high).any():
+        return False
+    area, _ = cv2.intersectConvexConvex(one - low, other - low)  # near 0, where float32 is fine
+    return float(area) > 0
+
+
+def _oval(mesh: FloatArray) -> FloatArray:
+    """(468, 3) -> (P, 2): the hull of its oval, a little larger."""
+    oval = mesh[list(OVAL), :2].astype(np.float32)
+    if not np.isfinite(oval).all():
+        return oval
+    away = oval - oval.mean(0)
+    far = np.hypot(away[:, 0], away[:, 1])[:, None]
+    return _hull(oval + away * (_BESIDE + _PIXELS / np.maximum(far, 1)))
+
+
+def _with(oval: FloatArray, box: FloatArray) -> FloatArray:
+    """The hull of (P, 2) and of a (4,) box; the box alone where there is no oval."""
+    x0, y0, x1, y1 = box
+    corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
+    return _hull(np.concatenate([oval, corners]) if np.isfinite(oval).all() else corners)
+
+
+def _hull(points: FloatArray) -> FloatArray:
+    if not np.isfinite(points).all():
+        return points
+    return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], np.float32)
 
 
 def _reaches(part: FloatArray, box: FloatArray) -> bool:

@@ -30,8 +30,9 @@ SHORT = "seen too shortly"
 UNCAST = "never seen well enough to choose a donor"
 NO_DONOR = "no donor was different enough"
 _MIDDLE = 1.05 * MIDDLE  #: share of the box that a new face has to cover
-_INSIDE = 0.03  #: share of the eye distance that landmarks lie within the oval at least
-_OUTSIDE = 0.04  #: that a corner of the mouth may lie beyond it while a swapped face turns: detectors are as far off
+_INSIDE = 0.03  #: share of the eye distance that eyes and nose lie within the oval at least
+_CORNER = 0.0  #: the same of the corners of the mouth: a turned face has one on its rim
+_OUTSIDE = 0.04  #: that one may lie beyond it while a swapped face turns: detectors are as far off
 _FURTHER = 5.0  #: degrees that a face may be turned further while it goes over
 _SHORTEST = 0.4  #: s: a face is not swapped for less
 _FADE = 0.2  #: s from the cover to the new face
@@ -92,7 +93,7 @@ def _reasons(seen: Seen, meshes: FloatArray, settings: SwapSettings, fading: int
     faces = [_Face.of(*each) for each in zip(meshes, seen.confidence.tolist(), seen.boxes, seen.landmarks, strict=True)]
     reasons, loose, turning = (
         [face.reason(settings, inside, further) for face in faces]
-        for inside, further in ((_INSIDE, 0.0), (-_OUTSIDE, 0.0), (-_OUTSIDE, _FURTHER))
+        for inside, further in ((_CORNER, 0.0), (-_OUTSIDE, 0.0), (-_OUTSIDE, _FURTHER))
     )
     for start, stop in _runs(np.array([not why for why in loose])):
         if not all(reasons[start:stop]) or (start == 0 and held):
