@@ -43,7 +43,7 @@ def crowded(
         for frame, box, mesh, share in zip(seen.frames, seen.boxes, meshes[track], shares[track], strict=True):
             if share > 0:
                 drawn[frame].append((track, longer_side(box), _oval(mesh)))
-    out = {}
+    out: dict[int, list[bool]] = {}
     for track, seen in faces.items():
         out[track] = []
         for frame, box, mesh, share in zip(seen.frames, seen.boxes, meshes[track], shares[track], strict=True):
