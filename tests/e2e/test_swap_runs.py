@@ -175,7 +175,7 @@ def test_the_same_key_and_seed_give_the_same_file_another_key_another_face(
     def differs(key: str) -> bool:
         other = tmp_path / f"{key}.mp4"
         swap(clips["plain"], other, key=key)
-        return alike(first, other) < 0.7  # hair and light are the same, and mostly both wear glasses
+        return alike(first, other) < 0.5  # hair and light are the same
 
     assert any(differs(f"another key {number}") for number in range(4))  # one is enough; two may choose alike
 

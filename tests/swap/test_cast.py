@@ -15,7 +15,7 @@ from tests.swap import swapkit
 from vidanon.recognise.base import ARCFACE_112, Description
 from vidanon.swap.attributes import Look
 from vidanon.swap.base import Donor, Retouch, Shot
-from vidanon.swap.cast import MOST, STAND_BY, Casting, Role
+from vidanon.swap.cast import FIRST, MOST, STAND_BY, Casting, Role
 from vidanon.swap.composite import Drawn
 from vidanon.swap.shape import Shapes
 from vidanon.types import ByteArray, FloatArray, Layer
@@ -212,10 +212,22 @@ def test_a_donor_that_leaves_the_source_recognisable_is_never_chosen():
         assert not set(world.choose(key=str(key).encode() * 8).donors) & set(like)
 
 
+def test_the_key_says_already_in_who_is_looked_at():
+    """Of two dozen who are as like in looks not the same dozen for everybody; who is far off is looked at by none."""
+    looks = [PLAIN] * 18 + [Look(0.5, 40.0, 80.0)] * (COUNT - 18)
+    drawn = []
+    for key in range(8):
+        world = World(looks=looks)
+        world.choose(key=str(key).encode() * 8)
+        drawn.append({d for d in world.painter.drawn if d < COUNT})
+    assert len(set.union(*drawn)) == 18 and max(len(each) for each in drawn) == FIRST
+    assert len({frozenset(each) for each in drawn}) == 8
+
+
 def test_of_those_who_leave_something_to_know_the_least_known_play():
     """Also where the key then has fewer to choose from."""
-    world = World()
-    for d in range(COUNT):
+    world = World(looks=[PLAIN] * MOST)  # all are compared
+    for d in range(MOST):
         world.like(d, 40, 0.12 if d < 3 else 0.22)  # likeness of .14, of .27; .3 is a match
     chosen = {world.choose(key=str(key).encode() * 8).donors[0] for key in range(12)}
     assert chosen <= {0, 1, 2} and len(chosen) > 1
@@ -249,10 +261,10 @@ def test_the_recogniser_that_knows_the_source_best_decides():
 
 def test_one_frame_in_which_the_source_shows_is_enough():
     """Not the mean alone: a look in which a donor is clearly the source rules it out."""
-    world = World()
+    world = World(looks=[PLAIN] * MOST)  # all are compared
     person, double = 40, 41
     shots = [*shots_of(person, 2), *shots_of(double, 1)]
-    for d in range(COUNT):
+    for d in range(MOST):
         if d != 3:
             world.table[d] = unit(0.45 * world.table[d] + 0.9 * world.table[double])
     role = world.choose(shots=shots)

@@ -13,8 +13,8 @@ import vidanon.swap.retouch
 from tests.swap import swapkit
 from vidanon.faces.mesh_points import LEFT_EYE, RIGHT_EYE
 from vidanon.swap.base import Glasses, Retouch, Shot
-from vidanon.swap.cast import aligned
-from vidanon.swap.retouch import _LEFT, _MOST, _WORN, DARKER, LIGHTER, Retoucher, _Canvas, _Search
+from vidanon.swap.cast import Role, aligned
+from vidanon.swap.retouch import _GOOD, _LEFT, _MOST, _WORN, DARKER, LIGHTER, Retoucher, _Canvas, _Search
 from vidanon.swap.traits import REGIONS, SIDE, load_traits
 
 SIZE = 160
@@ -212,7 +212,8 @@ def test_it_moves_with_the_face():
     assert np.corrcoef(still[inside], moved[inside])[0, 1] > 0.95
 
 
-def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_nearest_to_a_stranger_is_sought_on(monkeypatch):
+def test_who_comes_first_plays_and_others_are_tried_only_where_that_one_would_be_known(monkeypatch):
+    """Who comes first is the key's choice; the nearest to a stranger of all would be the same under most keys."""
     lefts, asked = {}, []
 
     def go_on(self, search, source):
@@ -223,45 +224,21 @@ def test_all_who_stand_by_are_tried_where_the_first_is_known_and_the_nearest_to_
     monkeypatch.setattr(Retoucher, "_go_on", go_on)
     three = [swapkit.actors()[at] for at in (26, 11, 40)]
     one, two, other = (actor.donor.name for actor in three)
-    for told, order, off in (
-        (([-0.02], [], []), [one], [0.0, np.inf, np.inf]),
-        (([0.2], [-0.01], []), [one, two], [0.2, 0.0, np.inf]),
-        (([0.2], [0.4], [0.15, 0.1]), [one, two, other, other], [0.2, 0.4, 0.1]),
-        (([0.12, 0.15], [0.2], [0.2]), [one, two, other, one], [0.15, 0.2, 0.2]),
+    for told, order, off, plays in (
+        (([-0.02], [], []), [one], [0.0, np.inf, np.inf], 0),
+        (([0.3, _GOOD - 0.01], [], []), [one] * 2, [_GOOD - 0.01, np.inf, np.inf], 0),
+        (([0.3, 0.3], [-0.01], []), [one] * 2 + [two], [0.3, 0.0, np.inf], 1),
+        (([0.3, 0.3], [0.4, 0.5], [0.2, 0.4]), [one] * 2 + [two] * 2 + [other] * 2, [0.3, 0.5, 0.4], 0),
         # less alike than strangers are is no better than more
-        (([_LEFT[0] - _LEFT[1] - 0.23], [0.05, -0.02], [0.2]), [one, two, other, two], [0.23, 0.0, 0.2]),
+        (([_LEFT[0] - _LEFT[1] - 0.3] * 2, [0.05, -0.02], []), [one] * 2 + [two] * 2, [0.3, 0.0, np.inf], 1),
     ):
         lefts.update(zip((one, two, other), map(list, told), strict=True))
         asked.clear()
-        large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
-        given = retoucher()(large, shape_of(20), three)
+        given = retoucher()(shots(20), shape_of(20), three)
         assert asked == order
         assert [each.off for each in given] == pytest.approx(off)
-
-
-def test_where_much_is_left_the_search_begins_elsewhere_and_the_best_is_taken(monkeypatch):
-    actor = swapkit.actors()[26]
-    starts, lefts = [], []
-
-    def go_on(self, search, source):
-        if not search.drawings:
-            starts.append(search.start)
-        search.drawn(_LEFT[1] + lefts.pop(0))
-
-    monkeypatch.setattr(Retoucher, "_go_on", go_on)
-    large = [Shot(shot.patch, shot.mesh, 3.0) for shot in shots(20)]
-    for told, times, off in (
-        ([0.15] * 2, 1, 0.15),
-        ([*[0.3] * 2, *[0.27] * 2, *[0.4] * 2], 3, 0.27),
-        ([*[0.3] * 2, *[0.2] * 2], 2, 0.2),
-        ([*[0.3] * 2, -0.02], 2, 0.0),
-    ):
-        starts.clear()
-        lefts[:] = told
-        (given,) = retoucher()(large, shape_of(20), [actor])
-        assert given.off == pytest.approx(off) and not lefts
-        assert len(starts) == times
-        assert not any((starts[0] == each).all() for each in starts[1:])
+        donors = (26, 11, 40)
+        assert Role(donors, shape_of(20), lambda found=given: found).part(0) == (donors[plays], given[plays])
 
 
 def test_a_search_ends_at_a_strangers_likeness_and_after_some_drawings():

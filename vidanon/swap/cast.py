@@ -44,6 +44,7 @@ _FAIR = 0.05  #: where they cannot, how much more alike than the least alike one
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 30.0  #: what a similarity nearer to the source by 1 costs, differences
+_SAY = 1.25  #: differences, a deviation: how much the key says already in which donors are looked at
 _EQUAL = 0.75  #: differences that are one choice
 _ABOUT = 0.02  #: likeness: a difference that is none; who is seen again should get the same face
 _CHOICE = 5  #: donors that the key chooses among, at least, where so many are unlike enough
@@ -105,8 +106,8 @@ class Casting:
         free = self._free(taken)
         unlike = self._unlike(looks)
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
-        # near in looks, far for recognisers; the key breaks ties, so that not every old man gets the same face
-        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - 0.15 * float(scores[d]))
+        # near in looks, far for recognisers, and as the key says: else every old man's few are the same for all keys
+        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - _SAY * float(scores[d]))
         ranks = [_rank(self._actors[d].donor, looks) for d in order]
         margins: dict[int, float] = {}
         for rank in range(_RANKS):
@@ -220,6 +221,5 @@ def eight_bit(patch: FloatArray) -> ByteArray:
 
 
 def _code(key: bytes, name: str, dimensions: int) -> FloatArray:
-    """A donor's secret direction among embeddings."""
-    code = generator(key, b"vidanon donor", name).standard_normal(dimensions)
-    return np.asarray(code / np.linalg.norm(code), np.float32)
+    """A donor's secret direction among embeddings; over keys, a donor's score for anybody has a deviation of 1."""
+    return np.asarray(generator(key, b"vidanon donor", name).standard_normal(dimensions), np.float32)

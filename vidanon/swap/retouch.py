@@ -56,7 +56,7 @@ _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the c
 _LEFT = (-0.12, -0.05)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
 _BARE = 0.3  #: share of those who begin without glasses
 _WORN = 0.05  #: the same likeness, above which they put them on
-_MUCH, _AGAIN = 0.25, 2  #: how far off it is where a search begins again elsewhere, so many times
+_GOOD = 0.25  #: how far off it may be where who comes first plays; else who comes next is tried as well
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
 _APART = 1.2
@@ -203,13 +203,13 @@ class Retoucher:
         rngs = [generator(self._key, b"vidanon retouch", actor.donor.name) for actor in actors]
         searches = [self._begun(actor, rng) for actor, rng in zip(actors, rngs, strict=True)]
         tried: list[_Search] = []
-        for search in searches:
-            self._go_on(search, source)
+        for search in searches:  # the key chose who comes first: another plays only where that one would be known
+            while not search.ended:
+                self._go_on(search, source)
             tried.append(search)
-            if search.ended:
+            if search.off <= _GOOD:
                 break
-        at = min(range(len(tried)), key=lambda each: tried[each].off)
-        best = tried[at] = searches[at] = self._ended(tried[at], source)
+        best = min(tried, key=lambda each: each.off)
         # where one portrait is to be changed, so is the next, more or less: those who stand by are seldom needed
         further = best.code - best.start
         return tuple(
@@ -220,19 +220,6 @@ class Retoucher:
             )
             for search in searches
         )
-
-    def _ended(self, search: _Search, source: _Source) -> _Search:
-        """It, sought to the end; where much is left then, the best of it and others from other starts."""
-        while not search.ended:
-            self._go_on(search, source)
-        for _ in range(_AGAIN):
-            if search.off <= _MUCH:
-                break
-            other = self._begun(search.actor, search.rng)
-            while not other.ended:
-                self._go_on(other, source)
-            search = min(search, other, key=lambda each: each.off)
-        return search
 
     def _begun(self, actor: Actor, rng: np.random.Generator) -> _Search:
         start, canvas = self._start(actor, rng), self._canvas(actor)
