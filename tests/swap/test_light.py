@@ -24,8 +24,9 @@ def both(donor: int, source: int):
     return picture, other, region, float(eye_distance(mesh))
 
 
-def put(donor, source, region, unit):
-    return relit(donor, low_band(donor, region, unit), low_band(source, region, unit), region)
+def put(donor, source, region, unit, own=1.0):
+    low = low_band(donor, region, unit), low_band(source, region, unit)
+    return relit(donor, *low, region, np.full_like(region, own))
 
 
 def noise(seed: int = 0, strength: float = 0.05, size: int = SIZE) -> np.ndarray:
@@ -104,6 +105,20 @@ def test_a_grey_source_gives_a_nearly_grey_face():
     weak = np.abs(put(donor, grey, region, unit) - (put(donor, grey, region, unit) @ LUMA)[..., None])
     assert weak[inside].mean() < 0.02
     assert weak[inside].mean() < 0.25 * strong[inside].mean()
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_skin_keeps_less_of_the_donors_colour_and_all_of_its_light(pair):
+    """A donor's red cheeks would be smears on a pale face."""
+    donor, source, region, unit = both(*pair)
+    vivid, pale = (put(donor, source, region, unit, own) for own in (1.0, 0.0))
+    free = (region > 0) & (np.minimum(vivid, pale).min(2) > 0.02) & (np.maximum(vivid, pale).max(2) < 0.98)
+    assert free.mean() > 0.1
+    np.testing.assert_allclose((vivid @ LUMA)[free], (pale @ LUMA)[free], atol=2e-3)
+    low = low_band(source, region, unit)
+    low = low - (low @ LUMA)[..., None]
+    spread = [np.abs(each - (each @ LUMA)[..., None] - low)[free].mean() for each in (vivid, pale)]
+    assert spread[1] < 0.6 * spread[0]
 
 
 def test_the_donors_detail_stays():

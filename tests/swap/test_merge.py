@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.swap import swapkit
-from vidanon.faces.mesh_points import LIPS_INNER, OVAL, eye_distance
+from vidanon.faces.mesh_points import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE, eye_distance
 from vidanon.swap.light import smoothed
-from vidanon.swap.merge import filled, inner, merged, rims
+from vidanon.swap.merge import coloured, filled, inner, merged, rims
 
 SIZE = 192
 
@@ -49,6 +49,16 @@ def test_a_polygon_beside_the_picture_fills_nothing():
     corners = np.array([[-90, -90], [-50, -90], [-50, -40]], np.float32)
     assert filled(corners, 64).max() == 0
     assert filled(np.full((5, 2), 1e5, np.float32), 64).max() == 0
+
+
+def test_lips_and_eyes_have_a_colour_of_their_own_and_cheeks_have_not():
+    _, mesh, unit, _ = case()
+    own = coloured(mesh, unit, SIZE)
+    assert own.min() >= 0 and own.max() <= 1
+    for part in (LIPS_OUTER, LEFT_EYE, RIGHT_EYE):
+        assert own[swapkit.painted(mesh, part, SIZE)].mean() > 0.9
+    cheeks = mesh[[50, 280, 9], :2].astype(int)  # and between the brows
+    assert own[cheeks[:, 1], cheeks[:, 0]].max() == 0
 
 
 def test_rims_rise_from_the_oval_inwards():

@@ -16,7 +16,7 @@ from vidanon.swap.eye_lids import fit_lids
 from vidanon.swap.eyes import Eyeballs, draw_eyes, prepare
 from vidanon.swap.glasses import worn
 from vidanon.swap.light import Look, Over, edge, look, low_band, luma, matched, relit, smoothed, to_rgb
-from vidanon.swap.merge import inner, merged, rims
+from vidanon.swap.merge import coloured, inner, merged, rims
 from vidanon.swap.outline import Outline
 from vidanon.swap.shape import Shapes
 from vidanon.swap.skin import skin
@@ -173,7 +173,7 @@ class Composer:
         source_low = low_band(source, face, unit) * np.float32(_BRIGHTNESS)
         donor_low = low_band(donor, face * shown, unit)
         donor = donor_low + (donor - donor_low) * to_rgb(shown)  # what the portrait does not show is plain skin
-        donor = relit(donor, donor_low, source_low, face)
+        donor = relit(donor, donor_low, source_low, face, coloured(target, unit, side))
         wanted = wanted or replace(look(source, inner(at), unit), edge=edge(source, unit))
         over = None
         if retouch is not None and retouch.glasses is not None:

@@ -20,6 +20,7 @@ _BROAD = 0.7  #: sigma of the low band, share of the eye distance
 _DARK = 0.02  #: below this a ratio says nothing
 _RATIO = (0.2, 5.0)
 _VIVID = (0.2, 1.3)
+_PALE = 0.4  #: of a donor's colour where it is not that of lips or eyes: red cheeks would be smears in other light
 _CONTRAST = (0.55, 1.25)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLURS = (0.6, 1.0, 1.5, 2.2, 3.2)  #: px: what a donor is softened by to match the source
@@ -72,13 +73,15 @@ def low_band(picture: FloatArray, region: FloatArray, unit: float) -> FloatArray
     return np.asarray(cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def relit(donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, region: FloatArray) -> FloatArray:
+def relit(
+    donor: FloatArray, donor_low: FloatArray, source_low: FloatArray, region: FloatArray, own: FloatArray
+) -> FloatArray:
     """The donor's detail over the source's low band: luma by ratio images (Shashua and Riklin-Raviv 2001); chroma by
-    difference, as strong as the source's own is."""
+    difference, as strong as the source's own is where ``own`` (S, S) is 1, and weaker where it is 0."""
     had, wanted = luma(donor_low), luma(source_low)
     ratio = np.clip((wanted + _DARK) / (had + _DARK), *_RATIO)
     vivid = _vivid(source_low, wanted, region) / max(_vivid(donor_low, had, region), 1e-3)
-    gain = np.float32(np.clip(vivid, *_VIVID))
+    gain = np.float32(np.clip(vivid, *_VIVID)) * (np.float32(_PALE) + np.float32(1 - _PALE) * own)
     # ratio (luma + gain chroma) + low chroma - gain ratio (the donor's low chroma), in few passes
     out = (donor - donor_low) * to_rgb(gain * ratio)
     out += source_low

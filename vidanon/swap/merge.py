@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidanon.faces.mesh_points import LIPS_INNER, OVAL
+from vidanon.faces.mesh_points import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE
 from vidanon.swap.light import smoothed, to_rgb
 from vidanon.types import FloatArray
 
 _FINE_RIM, _MIDDLE_RIM = 0.10, 0.18  # widths of the two rims inside the oval, share of the eye distance
+_AROUND = 0.06  #: of the eye distance: how softly lips and eyes end
 _FINE = 0.06  #: sigma that parts fine from middle, share of the eye distance
 _SHIFT = 4
 
@@ -43,6 +44,12 @@ def rims(points: FloatArray, unit: float, size: int) -> Rims:
 def inner(at: Rims) -> FloatArray:
     """(S, S) 0 or 1: the face without its rim, where hair and background may show, and without an open mouth."""
     return np.asarray((at.fine >= 1) & (at.mouth < 0.5), np.float32)
+
+
+def coloured(points: FloatArray, unit: float, size: int) -> FloatArray:
+    """(468, >=2) px of the patch -> (size, size) in [0, 1]: lips and eyes, which have a colour of their own."""
+    parts = [filled(points[list(part), :2], size) for part in (LIPS_OUTER, RIGHT_EYE, LEFT_EYE)]
+    return np.asarray(np.clip(2 * smoothed(np.maximum.reduce(parts), _AROUND * unit), 0, 1), np.float32)
 
 
 def merged(source: FloatArray, donor: FloatArray, at: Rims, unit: float) -> FloatArray:
