@@ -224,6 +224,21 @@ def test_the_key_says_already_in_who_is_looked_at():
     assert len({frozenset(each) for each in drawn}) == 8
 
 
+def test_in_another_clip_most_keys_choose_the_same_donor():
+    """What is drawn there is a little more or less alike, and looks are read a little otherwise."""
+
+    def clip(number: int, key: int) -> int:
+        rng = np.random.default_rng(number)
+        world = World(looks=[Look(0.5, 40.0 + 3 * (d % 5), 20.0 + 2 * (d % 7)) for d in range(COUNT)])
+        for d in range(COUNT):
+            world.like(d, 40, float(rng.uniform(0.02, 0.12)))
+        seen = Look(0.5, 45 + float(rng.normal(0, 2)), 25 + float(rng.normal(0, 2)))
+        return world.choose(key=str(key).encode() * 8, looks=seen).donors[0]
+
+    same = [clip(1, key) == clip(2, key) for key in range(12)]
+    assert sum(same) >= 7  # by chance one in five
+
+
 def test_of_those_who_leave_something_to_know_the_least_known_play():
     """Also where the key then has fewer to choose from."""
     world = World(looks=[PLAIN] * MOST)  # all are compared

@@ -45,7 +45,7 @@ _FAIR = 0.05  #: where they cannot, how much more alike than the least alike one
 _SPREAD = 0.12  #: how much more alike one pair of frames may be than all are
 _TONE, _AGE = 11.0, 10.0  #: degrees, years: differences that count as one
 _NEAR = 30.0  #: what a similarity nearer to the source by 1 costs, differences
-_SAY = 1.25  #: differences, a deviation: how much the key says already in which donors are looked at
+_SAY = 1.25  #: differences that a deviation of the key's score counts for
 _EQUAL = 0.75  #: differences that are one choice
 _ABOUT = 0.02  #: likeness: a difference that is none; who is seen again should get the same face
 _CHOICE = 5  #: donors that the key chooses among, at least, where so many are unlike enough
@@ -105,10 +105,12 @@ class Casting:
         sources = [self._embeddings([(shot.patch, shot.mesh) for shot in shots], which) for which in self._surrogates]
         scores = self._codes @ sources[0].mean(0)
         free = self._free(taken)
-        unlike = self._unlike(looks)
+        # the key counts from the first on: for all keys every old man's few would be the same, and who is drawn a
+        # little otherwise in another clip would be played by another there
+        unlike = self._unlike(looks) - _SAY * scores
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
-        # near in looks, far for recognisers, and as the key says: else every old man's few are the same for all keys
-        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])) - _SAY * float(scores[d]))
+        # near in looks, far for recognisers, and as the key says
+        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])))
         ranks = [_rank(self._actors[d].donor, looks) for d in order]
         margins: dict[int, float] = {}
         for rank in range(_RANKS):
