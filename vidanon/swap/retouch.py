@@ -56,7 +56,7 @@ _JITTER = (0.04, 0.05, 0.03)  #: radians, share of the size, share of half the c
 _LEFT = (-0.12, -0.05)  #: the likeness to the recognisers' own crop that the better known half of the looks is to have
 _BARE = 0.3  #: share of those who begin without glasses
 _WORN = 0.05  #: the same likeness, above which they put them on
-_GOOD = 0.2  #: how far off it may be where who comes first plays; else who comes next is tried as well
+_GOOD = 0.25  #: how far off it may be where who comes first plays; else who comes next is tried as well
 _FIRM = 0.2  #: of what is left however near the likeness is to the one wanted
 #: times the likeness to the usual face: the searches of all keys end near it otherwise, and near one another
 _APART = 1.2
