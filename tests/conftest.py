@@ -12,10 +12,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import settings
-
-settings.register_profile("vidanon", deadline=None)  # an example that takes long on a busy machine is no fault
-settings.load_profile("vidanon")
 
 
 @pytest.fixture(scope="session")

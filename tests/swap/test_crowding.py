@@ -71,18 +71,28 @@ def test_of_two_as_large_both_yield():
 
 
 def test_a_face_without_a_mesh_is_known_by_what_covers_it():
-    large, small = pair(0.1)
     for gap, yields in ((0.1, True), (0.4, False)):
         large, small = pair(gap)
         nowhere = replace(seen(small), raw=np.full_like(small, np.nan)[None])
         assert answer(seen(large), nowhere, (1, 0)) == {1: [False], 2: [yields]}
 
 
+def test_places_touch_unless_they_lie_apart():
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    diamond = np.array([[0, -1], [1, 0], [0, 1], [-1, 0]], np.float32) * np.float32(0.7)
+    for far in (0, 1e5):
+        assert touch(square + far, square + far + 0.5) and not touch(square + far, square + far + 2)
+    assert touch(square, square) and touch(square, square * 0.2 + 0.4)  # one within the other
+    assert touch(square, diamond + 1.3) and not touch(square, diamond + 1.4)  # their bounds overlap
+    for part in (square[:1] * 0 + 0.5, square[:2] * 0.5 + 0.2):  # a point and a line, of a face seen edge-on
+        assert touch(square, part) and touch(part, square) and touch(part, part)
+        assert not touch(square, part + 3)
+
+
 def test_a_place_that_is_no_number_is_touched():
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    assert touch(square, square + 0.5) and not touch(square, square + 2)
-    assert touch(square + 1e6, square + 1e6 + 0.5) and not touch(square + 1e6, square + 1e6 + 2)
-    assert touch(square, np.full((4, 2), np.nan, np.float32))
+    for spoilt in (np.full((4, 2), np.nan, np.float32), np.where(square > 0, np.nan, square)):
+        assert touch(square, spoilt) and touch(spoilt, square + 9)
 
 
 def beside(large: Seen, small: Seen, drawn: bool):

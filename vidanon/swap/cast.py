@@ -107,18 +107,18 @@ class Casting:
         free = self._free(taken)
         # the key counts from the first on: for all keys every old man's few would be the same, and who is drawn a
         # little otherwise in another clip would be played by another there
-        unlike = self._unlike(looks) - _SAY * scores
+        cost = self._unlike(looks) - _SAY * scores
         far = np.array([a.donor.embedding for a in self._actors]) @ sources[0].mean(0)
         # near in looks, far for recognisers, and as the key says
-        order = sorted(free, key=lambda d: unlike[d] + 1.5 * max(0.0, float(far[d])))
+        order = sorted(free, key=lambda d: cost[d] + 1.5 * max(0.0, float(far[d])))
         ranks = [_rank(self._actors[d].donor, looks) for d in order]
         margins: dict[int, float] = {}
         for rank in range(_RANKS):
             waiting = iter([d for d, its in zip(order, ranks, strict=True) if its == rank])
             most = len(margins) + MOST
             while len(margins) < most and not _enough(margins) and (some := self._drawable(waiting)):
-                unlike = unlike + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
-                ranked = sorted(some, key=lambda d: float(unlike[d]))
+                cost = cost + _NEAR * self._widely(shots[0].within(GLANCE), shape, some)
+                ranked = sorted(some, key=lambda d: float(cost[d]))
                 while ranked and len(margins) < most and not (len(margins) >= CANDIDATES and _enough(margins)):
                     few = max(_TOGETHER, CANDIDATES - len(margins))
                     group, ranked = ranked[:few], ranked[few:]
@@ -128,8 +128,8 @@ class Casting:
         # what is unlike by little on a few frames is recognised on others
         sure = [d for d in usable if margins[d] <= -_SURE]
         usable = sure if len(sure) >= STAND_BY else usable[:_CHOICE]
-        cost = {d: unlike[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
-        order = _by_key(cost, scores)
+        of_usable = {d: cost[d] + _NEAR * max(0.0, margins[d] + _MARGIN) for d in usable}
+        order = _by_key(of_usable, scores)
         order.sort(key=lambda d: margins[d] > max(margins[usable[0]] + _FAIR, -_SURE))  # they stand by
         return Role(tuple(order[:STAND_BY]), shape)
 

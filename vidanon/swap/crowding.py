@@ -3,7 +3,8 @@
 The rim of a new face and its open mouth show the source: over another face they would bring back what was taken away
 there. ``faces.blend`` therefore paints new faces first, the largest last, and covers over them; what is left is a new
 face over a smaller new one, and the smaller one yields. Heads side by side are two new faces: only their ovals count,
-and a little around them. Of a face that goes over into its cover all of that counts.
+and a little around them. Of a face that goes over into its cover, for another reason, all
+that its cover takes counts.
 
 What is moved around a new face (:mod:`vidanon.swap.outline`) is the source's too: nothing is moved out of anybody
 else's place or into it, and nothing at all beside another new face, where that would show. An open mouth that
@@ -103,21 +104,17 @@ def near(
 
 
 def touch(one: FloatArray, other: FloatArray) -> bool:
-    """Whether two convex places (P, 2), px, have a pixel in common; one that is no number is everywhere."""
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return True
-    low, high = np.maximum(one.min(0), other.min(0)), np.minimum(one.max(0), other.max(0))
-    if (low > high).any():
-        return False
-    area, _ = cv2.intersectConvexConvex(one - low, other - low)  # near 0, where float32 is fine
-    return float(area) > 0
+    """Whether no line along a side of one of two convex places (P, 2), px, parts them (separating axes); none parts
+    what is no number."""
+    sides = np.concatenate([np.roll(each, -1, 0) - each for each in (one, other)]).astype(np.float64)
+    across = np.stack([-sides[:, 1], sides[:, 0]])
+    a, b = one @ across, other @ across
+    return not bool(((a.max(0) < b.min(0)) | (b.max(0) < a.min(0))).any())
 
 
 def _oval(mesh: FloatArray) -> FloatArray:
     """(468, 3) -> (P, 2): the hull of its oval, a little larger."""
-    oval = mesh[list(OVAL), :2].astype(np.float32)
-    if not np.isfinite(oval).all():
-        return oval
+    oval = mesh[list(OVAL), :2]
     away = oval - oval.mean(0)
     far = np.hypot(away[:, 0], away[:, 1])[:, None]
     return _hull(oval + away * (_BESIDE + _PIXELS / np.maximum(far, 1)))
@@ -131,6 +128,7 @@ def _with(oval: FloatArray, box: FloatArray) -> FloatArray:
 
 
 def _hull(points: FloatArray) -> FloatArray:
+    """(N, 2) -> (P, 2); as it is where it holds what is no number."""
     if not np.isfinite(points).all():
         return points
     return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], np.float32)
